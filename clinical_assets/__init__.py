@@ -1,0 +1,1 @@
+"""What the platform makes, and the domain behind it."""
