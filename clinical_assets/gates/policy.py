@@ -1,0 +1,76 @@
+"""What the gates demand: thresholds, and the checks that must run.
+
+Light on purpose (pydantic only): the catalogue validates the overrides of a cancer type against it. A policy is fixed
+before the test split is opened; its digest is part of the decision record. Overrides may move thresholds and add
+required checks, never remove one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from clinical_assets.foundation.canonical import sha256_json
+from clinical_assets.gates.thresholds import (
+    BiasPolicy,
+    DataQualityPolicy,
+    PerformancePolicy,
+    RegulatoryPolicy,
+    SecurityPolicy,
+)
+from clinical_assets.gates.verdict import GateName
+
+REQUIRED: dict[GateName, tuple[str, ...]] = {
+    GateName.DATA_QUALITY: ("DQ1", "DQ3", "DQ6", "DQ7", "DQ9", "DQ17", "DQ18"),
+    GateName.PERFORMANCE: ("MP1", "MP3", "MP5", "MP8", "MP9", "MP15a", "MP15b", "MP18", "MP19"),
+    GateName.BIAS: ("BI1", "BI2", "BI16", "BI19"),
+    GateName.REGULATORY: ("RG1", "RG2", "RG8", "RG10", "RG11"),
+    GateName.SECURITY: ("SE1", "SE4", "SE5"),
+}
+"""The checks without which a gate is blocked, in both tiers; `verdicts` says what an INCONCLUSIVE one costs in each."""
+
+
+class GatePolicy(BaseModel):
+    """The five gates' thresholds. `additional_required` names further checks that a cancer type insists on."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: int = 1
+    data_quality: DataQualityPolicy = DataQualityPolicy()
+    performance: PerformancePolicy = PerformancePolicy()
+    bias: BiasPolicy = BiasPolicy()
+    regulatory: RegulatoryPolicy = RegulatoryPolicy()
+    security: SecurityPolicy = SecurityPolicy()
+    additional_required: dict[GateName, tuple[str, ...]] = Field(default_factory=dict)
+
+    @classmethod
+    def with_overrides(cls, *layers: Mapping[str, Any]) -> GatePolicy:
+        """The defaults, then each layer (platform first, cancer type last); nested keys merge, later layers win.
+
+        Raises:
+            pydantic.ValidationError: unknown key or a value outside its bounds.
+        """
+        merged: dict[str, Any] = {}
+        for layer in layers:
+            merged = _merge(merged, layer)
+        return cls.model_validate(merged)
+
+    def required(self, gate: GateName) -> tuple[str, ...]:
+        """Ids of the checks that must run in `gate`."""
+        return tuple(dict.fromkeys(REQUIRED[gate] + self.additional_required.get(gate, ())))
+
+    @property
+    def digest(self) -> str:
+        """Identity of the policy, including the built-in required checks."""
+        required = {gate.value: self.required(gate) for gate in GateName}
+        return sha256_json({"policy": self.model_dump(mode="json"), "required": required})
+
+
+def _merge(base: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in layer.items():
+        below = merged.get(key)
+        merged[key] = _merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return merged
