@@ -41,6 +41,7 @@ class RolloutPolicy(BaseModel):
     margin_fraction: float = Field(0.05, gt=0, lt=1, description="margin as a share of the champion's Brier score")
     min_shadow_pairs: int = Field(200, ge=1, description="mature paired patients before leaving shadow")
     min_requests: int = Field(200, ge=1, description="challenger requests in a ramp stage before the next one")
+    min_n: int = Field(30, ge=1, description="below it no statistical test rolls back; output faults always do")
     dwell_days: float = Field(7.0, ge=0, description="shortest stay in each ramp stage")
     watch_days: float = Field(30.0, ge=0, description="after promotion the old champion stays loaded this long")
     harm_hold: float = Field(3.0, gt=1, description="any harm e-value at or above it forbids an advance")

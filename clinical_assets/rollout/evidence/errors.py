@@ -1,0 +1,83 @@
+"""Service errors, counted by the data plane: is the challenger worse than the champion, or worse than the objective?
+
+Both tests read increments of cumulative counters, so a look costs the same whatever the traffic.
+
+Ratio test. Under equal error rates, each error of an interval falls on the challenger with its share of that
+interval's requests. Given the counts the errors are drawn without replacement, and the convex likelihood ratio then has
+at most its binomial expectation (Hoeffding 1963), so its product is a test supermartingale.
+Objective test. Bernoulli likelihood ratios against p <= p0 (Wald), mixed over alternatives up to a total failure.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from clinical_assets.rollout.evidence.bets import EProcess
+
+RATIOS = (1.5, 3.0, 10.0)
+"""Alternatives of the ratio test: challenger's error rate over the champion's."""
+
+MULTIPLES = (2.0, 5.0, 20.0)
+"""Alternatives of the objective test as multiples of p0; the fourth is a challenger that fails every other request."""
+
+BROKEN = 0.5
+
+
+@dataclass(frozen=True)
+class ErrorEvidence:
+    """State of both service tests."""
+
+    ratio: EProcess
+    objective: EProcess
+    requests: int = 0
+    errors: int = 0
+
+    @classmethod
+    def start(cls) -> ErrorEvidence:
+        return cls(EProcess.start((1 / 3, 1 / 3, 1 / 3)), EProcess.start((0.25, 0.25, 0.25, 0.25)))
+
+    def update(self, champion: tuple[int, int], challenger: tuple[int, int], p0: float) -> ErrorEvidence:
+        """One interval's new (requests, errors) of each variant; `p0` is the error objective, below 1/2.
+
+        Raises:
+            ValueError: negative counts, or more errors than requests.
+        """
+        for n, errors in (champion, challenger):
+            if not 0 <= errors <= n:
+                raise ValueError(f"{errors} errors of {n} requests")
+        return ErrorEvidence(
+            _ratio(self.ratio, champion, challenger),
+            _objective(self.objective, challenger, p0),
+            self.requests + challenger[0],
+            self.errors + challenger[1],
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        tests = {"ratio": self.ratio.to_json(), "objective": self.objective.to_json()}
+        return {**tests, "requests": self.requests, "errors": self.errors}
+
+    @classmethod
+    def from_json(cls, state: dict[str, Any]) -> ErrorEvidence:
+        tests = (EProcess.from_json(state["ratio"]), EProcess.from_json(state["objective"]))
+        return cls(*tests, state["requests"], state["errors"])
+
+
+def _ratio(process: EProcess, champion: tuple[int, int], challenger: tuple[int, int]) -> EProcess:
+    (n_a, errors_a), (n_b, errors_b) = champion, challenger
+    if not n_a or not n_b or not errors_a + errors_b:
+        return process
+    share = n_b / (n_a + n_b)
+    shares = [share * r / (share * r + 1 - share) for r in RATIOS]
+    factors = [errors_b * math.log(q / share) + errors_a * math.log((1 - q) / (1 - share)) for q in shares]
+    return process.multiply(factors, errors_a + errors_b)
+
+
+def _objective(process: EProcess, challenger: tuple[int, int], p0: float) -> EProcess:
+    n, errors = challenger
+    if not n:
+        return process
+    rates = [min(m * p0, BROKEN) for m in MULTIPLES] + [BROKEN]
+    factors = [errors * math.log(p / p0) + (n - errors) * math.log((1 - p) / (1 - p0)) for p in rates]
+    return process.multiply(factors, n)
