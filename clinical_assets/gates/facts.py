@@ -123,12 +123,12 @@ class ReleaseFacts:
     train, test: canonical frames (see `trials.contract`) of the two sides of the split, as the model saw them.
     split: what is stored about the split and what recomputing it gives.
     manifest: the snapshot's manifest as stored (`table_sha256`, `rows`, `contract_sha256`, `data_cut`, …).
-    recomputed: the same keys recomputed from the bytes on disk: at least `table_sha256` and `rows`; `file_sha256` where
-        the source file is still there.
+    recomputed: the same keys recomputed from the bytes on disk: at least `table_sha256` and `rows`; `file_sha256`
+        where the source file is still there.
     test_pred: the candidate on the test split, every subject of it.
     oof: the candidate's procedure, out of fold, on the training split; None when it was not cross-validated.
-    reference_pred, reference_oof, reference_name: the same for the simple model that is always fitted (penalised Cox, or
-        penalised logistic regression).
+    reference_pred, reference_oof, reference_name: the same for the simple model that is always fitted (penalised Cox
+        or penalised logistic regression).
     champion_pred, champion_name: the deployed champion on the same test subjects; None when there is none.
     model_dir, model_digest: the artifact directory and the digest under which the candidate is known.
     digests: by role — "evaluated" (the model that made test_pred), "signed", "logged" (model registry), "deployed" (the
@@ -136,9 +136,9 @@ class ReleaseFacts:
         "evaluated" and "signed" must be there.
     serve_score: the serving path: canonical feature frame -> (n,) risks, with input handling as in the server.
     cv_choice: what the search chose and why (stored with the record, not judged).
-    lineage: data_digest, features_digest, split_digest, policy_digest, contract_digest, lock_digest, commit, clean (bool),
-        code_digest (sha256 over the source files; identifies uncommitted code), seed, parameters, parent_model,
-        mlflow_run. `policy_digest` must be the digest of the policy that judges.
+    lineage: data_digest, features_digest, split_digest, policy_digest, contract_digest, lock_digest, commit,
+        clean (bool), code_digest (sha256 over the source files; identifies uncommitted code), seed, parameters,
+        parent_model, mlflow_run. `policy_digest` must be the digest of the policy that judges.
     audit: state of the audit chain.
     signature_ok: outcome of verifying the signature over model_dir: True, or what is wrong; None when there is none.
     signatures: every signature presented for this release (the model's own, approvals, waivers).

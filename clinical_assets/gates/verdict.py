@@ -70,7 +70,7 @@ class CheckResult(_Record):
 
 
 class GateReport(_Record):
-    """All checks of one gate; `verdict` follows from them and from `required`."""
+    """All checks of one gate on one model; `verdict` follows from them and from `required`."""
 
     gate: GateName
     verdict: Verdict
@@ -78,3 +78,6 @@ class GateReport(_Record):
     required: tuple[str, ...]
     started: str
     finished: str
+    cancer: str = ""
+    model_digest: str = ""
+    policy_digest: str = ""
