@@ -1,177 +1,246 @@
-"""What the gates judge: one `ReleaseFacts` per candidate model, assembled by the caller and never fetched by a check.
-
-Light on purpose: plain dataclasses, no pandas at import. Whatever needed a key, a server or a file outside the model
-directory to establish (a verified signature, the audit chain, the served scores) arrives here as an established fact.
-"""
+"""Thresholds of the five gates, one class each: every field with default, meaning and source of the default."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from clinical_assets.gates.verdict import Scope, Tier
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
-
-    from clinical_assets.trials.contract import CohortContract
+GENERAL_KNOWLEDGE = "general knowledge; a default to be set per cancer type"
 
 
-def utc_seconds(moment: str) -> float:
-    """Seconds since the epoch of an ISO 8601 moment.
-
-    Raises:
-        ValueError: not ISO 8601, or without an offset from UTC.
-    """
-    parsed = datetime.fromisoformat(moment)
-    if parsed.tzinfo is None:
-        raise ValueError(f"{moment}: a moment needs its offset from UTC, such as 2026-01-31T12:00:00+00:00")
-    return parsed.timestamp()
+def _threshold(default: Any, source: str, description: str, **bounds: Any) -> Any:
+    return Field(default=default, description=description, json_schema_extra={"source": source}, **bounds)
 
 
-@dataclass(frozen=True)
-class Predictions:
-    """Predictions of one model for subjects it was not fitted on.
+class _Thresholds(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    subject_ids: (n,) identifiers, each once, in any order.
-    risk: (n,) probability of the event by the endpoint's horizon (binary: of the label being 1).
-    survival: (n, k) survival probabilities at `times`; None for a binary endpoint.
-    times: (k,) days, increasing, at least two.
-    nested: choice of family, hyper-parameters *and* calibration were repeated inside every fold. Only then do
-        out-of-fold predictions say anything about calibration. Predictions on the locked test split are always True.
-    """
+    @classmethod
+    def source(cls, name: str) -> str:
+        """Where the default of the threshold `name` comes from.
 
-    subject_ids: np.ndarray
-    risk: np.ndarray
-    survival: np.ndarray | None = None
-    times: np.ndarray | None = None
-    nested: bool = True
+        Raises:
+            KeyError: no threshold of that name.
+        """
+        return cls.model_fields[name].json_schema_extra["source"]  # type: ignore[index,return-value]
 
 
-@dataclass(frozen=True)
-class SplitFacts:
-    """`digest` as stored when the split was made; `recomputed_digest` from the frames at hand."""
+class DataQualityPolicy(_Thresholds):
+    """The accepted share of missing values is part of the contract (`Column.max_missing`)."""
 
-    salt: str
-    test_fraction: float
-    digest: str
-    recomputed_digest: str
-
-
-@dataclass(frozen=True)
-class AuditState:
-    """Result of verifying the audit chain."""
-
-    chain_ok: bool
-    events: int
-    problem: str = ""
-
-
-@dataclass(frozen=True)
-class SignatureFact:
-    """One signature somebody claims for this release, and whether it verified.
-
-    kind: "model" (the artifact directory), "approval" or "waiver".
-    model_digest: the digest that the signed bytes name, not the one the signature was filed under.
-    """
-
-    kind: str
-    signer: str
-    model_digest: str
-    verified: bool
-    problem: str = ""
+    missing_drift_warn: float = _threshold(
+        0.10, GENERAL_KNOWLEDGE, "difference in missing share, test minus train, from which to warn", gt=0, le=1
+    )
+    polarity_floor: float = _threshold(
+        0.35,
+        "censored subjects are followed longer than those with an event; P(event time < censoring time) below this is "
+        "an exchanged censoring indicator (ADaM CNSR = 0 means event)",
+        "lowest credible probability that an event time precedes a censoring time",
+        ge=0,
+        lt=0.5,
+    )
+    min_test_events: int = _threshold(
+        100,
+        "PROBAST 4.1 as coded in OHDSI PatientLevelPrediction DiagnosePlp.R: fewer than 100 events cannot be judged",
+        "events (for a binary endpoint: the rarer class) in the test split below which the sample is too small",
+        ge=1,
+    )
+    min_events_per_feature: float = _threshold(
+        10.0,
+        "ten events per candidate predictor, the customary minimum (PROBAST 4.1)",
+        "events in the training split per model input below which to warn",
+        gt=0,
+    )
 
 
-@dataclass(frozen=True)
-class VerifiedApproval:
-    """An approval whose signature verified; what it covers is judged by RG10."""
+class PerformancePolicy(_Thresholds):
+    confidence: float = _threshold(0.95, "convention", "level of every confidence interval", gt=0.5, lt=1)
+    bootstrap_replicates: int = _threshold(
+        1000, "at least 1,000 patient-clustered replicates for a percentile interval", "bootstrap replicates", ge=1000
+    )
+    bootstrap_seed: int = _threshold(
+        20_240_229, "fixed in advance, recorded with every interval", "bootstrap seed", ge=0
+    )
+    min_test_events: int = _threshold(
+        100,
+        "PROBAST 4.1 (fewer than 100 events: unknown); Riley et al., imprecise below 100-200 events",
+        "events from which a set of predictions can carry a performance claim",
+        ge=1,
+    )
+    discrimination_floor: float = _threshold(
+        0.5,
+        "chance; some cancers are near chance by nature, so the reference model is the demanding floor",
+        "C-index (binary: AUROC) that the interval's lower bound must reach",
+        ge=0.5,
+        lt=1,
+    )
+    skill_floor: float = _threshold(
+        0.0,
+        "a model must beat the Kaplan-Meier curve (binary: the prevalence) as a forecast",
+        "1 - IBS / IBS of Kaplan-Meier (binary: 1 - Brier / Brier of the prevalence) to be exceeded",
+        lt=1,
+    )
+    observed_expected: tuple[float, float] = _threshold(
+        (0.8, 1.25),
+        "general knowledge; measured .98-1.01 on clean against 1.36-1.41 on overconfident models",
+        "accepted O/E",
+    )
+    slope: tuple[float, float] = _threshold(
+        (0.8, 1.2),
+        "general knowledge (Van Calster et al. 2019, the Achilles heel of predictive analytics)",
+        "accepted slope",
+    )
+    ici_max: float = _threshold(
+        0.05,
+        "measured .015-.039 on clean against .080-.088 on overconfident models",
+        "integrated calibration index",
+        gt=0,
+        lt=1,
+    )
+    non_inferiority_margin: float = _threshold(
+        0.02,
+        "C-index margin customary in model updating; to be justified per cancer type",
+        "largest loss of C-index (AUROC) against the comparator that is still non-inferior",
+        gt=0,
+        lt=0.5,
+    )
+    leak_block: float = _threshold(
+        0.95,
+        "no baseline covariate separates early events this well",
+        "time-dependent AUC of one feature that blocks",
+        gt=0.5,
+        le=1,
+    )
+    leak_warn: float = _threshold(
+        0.90, "as leak_block, for a closer look", "time-dependent AUC of one feature that warns", gt=0.5, le=1
+    )
+    leak_quantiles: tuple[float, ...] = _threshold(
+        (0.10, 0.25, 0.50, 0.75),
+        "early events are where a post-baseline column shows first",
+        "quantiles of the event times at which features are tested",
+    )
+    leak_label: float = _threshold(
+        0.99,
+        "diagnostic measurements separate classes by design (Wisconsin nuclei: AUROC .975), a copied label fully",
+        "AUROC of one feature that blocks where the endpoint is binary",
+        gt=0.5,
+        le=1,
+    )
+    leak_min_events: int = _threshold(
+        10, GENERAL_KNOWLEDGE, "events before a quantile below which the time-dependent AUC says nothing", ge=2
+    )
+    min_distinct_risks: int = _threshold(
+        20, GENERAL_KNOWLEDGE, "distinct predicted risks below which a model is degenerate", ge=1
+    )
+    sign_floor: float = _threshold(
+        0.45,
+        "a C-index clearly under one half is a model with its sign turned",
+        "C-index below which the sign is wrong",
+        gt=0,
+        lt=0.5,
+    )
+    parity_tolerance: float = _threshold(
+        1e-6,
+        "float64 round-off of two implementations of one formula",
+        "largest difference between trained and served risk",
+        gt=0,
+    )
 
-    name: str
-    role: str
-    meaning: str
-    cancer: str
-    model_digest: str
-    environment: str
-    issued_utc: str
-    expires_utc: str
+    @model_validator(mode="after")
+    def _ordered(self) -> PerformancePolicy:
+        for name in ("observed_expected", "slope"):
+            low, high = getattr(self, name)
+            if not 0 < low < 1 < high:
+                raise ValueError(f"performance.{name}: ({low}, {high}) must enclose 1, low end first and positive")
+        if self.leak_warn > self.leak_block:
+            raise ValueError("performance.leak_warn must not exceed performance.leak_block")
+        if not self.leak_quantiles or any(not 0 < quantile < 1 for quantile in self.leak_quantiles):
+            raise ValueError("performance.leak_quantiles: give at least one quantile strictly between 0 and 1")
+        return self
 
 
-@dataclass(frozen=True)
-class VerifiedWaiver:
-    """A waiver whose signature verified. It covers exactly one check on one model of one cancer type, up to `scope`."""
+class BiasPolicy(_Thresholds):
+    confidence: float = _threshold(0.95, "convention", "level of every confidence interval", gt=0.5, lt=1)
+    bootstrap_replicates: int = _threshold(1000, "as for performance", "bootstrap replicates", ge=1000)
+    bootstrap_seed: int = _threshold(
+        20_240_301, "fixed in advance, recorded with every interval", "bootstrap seed", ge=0
+    )
+    min_group_n: int = _threshold(
+        10,
+        "seismometer censor_min_count, OHDSI minCellCount: smaller groups are not shown",
+        "subjects below which a group is hidden",
+        ge=1,
+    )
+    min_group_events: int = _threshold(
+        30,
+        "measured: a perfectly fair model fails |dTPR| > .1 in 18 % of cases at 30 events, 46 % at 10",
+        "events below which nothing can be said about a group",
+        ge=1,
+    )
+    sensitivity_margin: float = _threshold(
+        0.10,
+        GENERAL_KNOWLEDGE,
+        "largest accepted difference in sensitivity between a group and everybody else",
+        gt=0,
+        lt=1,
+    )
+    expected_attributes: tuple[str, ...] = _threshold(
+        ("sex", "age", "race"),
+        "TRIPOD+AI and the CHAI model card ask for subgroup performance by sex, age and race or ethnicity",
+        "attributes that a card must either audit or declare 'not collected'",
+    )
 
-    check_id: str
-    cancer: str
-    model_digest: str
-    expires_utc: str
-    signer: str
-    reason: str
-    scope: Scope = Scope.TRAFFIC
+
+class RegulatoryPolicy(_Thresholds):
+    approval_days: float = _threshold(
+        90.0, GENERAL_KNOWLEDGE, "days for which an approval and a decision record stay valid", gt=0
+    )
+    environment: str = _threshold("local", "an approval is given for one environment", "name of this environment")
+    max_scanned_values: int = _threshold(
+        2000,
+        "measured: pattern recognisers read about 290 cells a second",
+        "distinct text values per column that are scanned for identifiers; above it an even sample is",
+        ge=100,
+    )
+    identifier_score: float = _threshold(
+        0.5,
+        "presidio scores a bare pattern below .5 and a pattern with checksum or context above it",
+        "score from which a match counts as an identifier",
+        gt=0,
+        le=1,
+    )
+    lineage: tuple[str, ...] = _threshold(
+        (
+            "data_digest",
+            "features_digest",
+            "split_digest",
+            "policy_digest",
+            "contract_digest",
+            "lock_digest",
+            "commit",
+            "seed",
+            "parameters",
+        ),
+        "ICH E6(R3) 4.2, AI Act Art. 12: a model must be traceable to data, code, environment and settings",
+        "lineage entries that must be present",
+    )
 
 
-@dataclass(frozen=True)
-class ReleaseFacts:
-    """Everything the five gates need to know about one candidate model.
+class SecurityPolicy(_Thresholds):
+    allowed_suffixes: tuple[str, ...] = _threshold(
+        (".json", ".ubj", ".safetensors", ".skops", ".onnx"),
+        "data-only formats; deny-lists for pickle miss most probes (modelscan 1 of 6, picklescan 2 of 6)",
+        "file types that may lie in a model directory",
+    )
 
-    cancer, tier, contract: the cancer type, the evidence tier of its use, its cohort contract.
-    now: seconds since the epoch at which the gates run; decides what has expired.
-    author: name of the person or service that trained the model; nobody approves their own model.
-    train, test: canonical frames (see `trials.contract`) of the two sides of the split, as the model saw them.
-    split: what is stored about the split and what recomputing it gives.
-    manifest: the snapshot's manifest as stored (`table_sha256`, `rows`, `contract_sha256`, `data_cut`, …).
-    recomputed: the same keys recomputed from the bytes on disk: at least `table_sha256` and `rows`; `file_sha256`
-        where the source file is still there.
-    test_pred: the candidate on the test split, every subject of it.
-    oof: the candidate's procedure, out of fold, on the training split; None when it was not cross-validated.
-    reference_pred, reference_oof, reference_name: the same for the simple model that is always fitted (penalised Cox
-        or penalised logistic regression).
-    champion_pred, champion_name: the deployed champion on the same test subjects; None when there is none.
-    model_dir, model_digest: the artifact directory and the digest under which the candidate is known.
-    digests: by role — "evaluated" (the model that made test_pred), "signed", "logged" (model registry), "deployed" (the
-        directory the servers read), "loaded". A role that has not come about yet is left out or None;
-        "evaluated" and "signed" must be there.
-    serve_score: the serving path, canonical feature frame -> (n,) risks, with input handling as in the server.
-    cv_choice: what the search chose and why (stored with the record, not judged).
-    lineage: data_digest, features_digest, split_digest, policy_digest, contract_digest, lock_digest, commit, clean (bool),
-        code_digest (sha256 over the source files; identifies uncommitted code), seed, parameters, parent_model,
-        mlflow_run. `policy_digest` must be the digest of the policy that judges.
-    audit: state of the audit chain.
-    signature_ok: outcome of verifying the signature over model_dir: True, or what is wrong; None when there is none.
-    signatures: every signature presented for this release (the model's own, approvals, waivers).
-    approvals, waivers: those whose signature verified.
-    artifacts_text: name -> text of every report, log, card or metadata file that will be kept or shown.
-    """
-
-    cancer: str
-    tier: Tier
-    contract: CohortContract
-    now: float
-    author: str
-    train: pd.DataFrame
-    test: pd.DataFrame
-    split: SplitFacts
-    manifest: Mapping[str, Any]
-    recomputed: Mapping[str, Any]
-    test_pred: Predictions
-    reference_pred: Predictions
-    reference_name: str
-    model_dir: Path
-    model_digest: str
-    digests: Mapping[str, str | None]
-    serve_score: Callable[[pd.DataFrame], np.ndarray] | None
-    lineage: Mapping[str, Any]
-    audit: AuditState
-    signature_ok: bool | str | None
-    oof: Predictions | None = None
-    reference_oof: Predictions | None = None
-    champion_pred: Predictions | None = None
-    champion_name: str | None = None
-    cv_choice: Mapping[str, Any] = field(default_factory=dict)
-    signatures: tuple[SignatureFact, ...] = ()
-    approvals: tuple[VerifiedApproval, ...] = ()
-    waivers: tuple[VerifiedWaiver, ...] = ()
-    artifacts_text: Mapping[str, str] = field(default_factory=dict)
+    @model_validator(mode="after")
+    def _no_pickle(self) -> SecurityPolicy:
+        executable = {".pkl", ".pickle", ".joblib", ".dill", ".pt", ".pth", ".npy", ".npz", ".bin"} & set(
+            self.allowed_suffixes
+        )
+        if executable:
+            raise ValueError(
+                f"security.allowed_suffixes: {sorted(executable)} can carry code and cannot be allowed by policy"
+            )
+        return self
