@@ -1,0 +1,219 @@
+"""The catalogue: one YAML file per cancer type in `configs/cancers`, each a partition; platform defaults beside it."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from clinical_assets.configuration import CatalogError, merge, read_yaml, validate
+from clinical_assets.gates.policy import GatePolicy
+from clinical_assets.gates.verdict import Tier
+from clinical_assets.modeling.options import ModelOptions
+from clinical_assets.rollout.policy import RolloutPolicy
+from clinical_assets.trials.contract import CohortContract
+from clinical_assets.trials.sources.spec import SourceSpec
+
+if TYPE_CHECKING:
+    from clinical_assets.trials.split import Split
+
+__all__ = [
+    "CancerType", "Catalog", "CatalogError", "UnknownCancerType", "configs_directory", "json_schema", "load_catalog",
+    "platform_defaults",
+]  # fmt: skip
+
+
+class UnknownCancerType(CatalogError, KeyError):
+    """No such partition; the message names the nearest one."""
+
+    __str__ = ValueError.__str__
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ContextOfUse(_Section):
+    """For what, for whom, and for what not."""
+
+    intended_use: str = Field(min_length=1)
+    users: str = Field(min_length=1)
+    not_for: str = Field(min_length=1)
+
+
+class SplitRule(_Section):
+    """Changing either value changes who is in the test set: it belongs in a review, not in a retraining."""
+
+    salt: str = Field(min_length=1)
+    test_fraction: float = Field(0.30, gt=0, lt=1)
+
+
+class Retraining(_Section):
+    """Whether the schedule retrains a cancer type."""
+
+    enabled: bool = True
+
+
+class RetrainingDefaults(Retraining):
+    """One schedule serves all cancer types, so its time is a matter of the platform."""
+
+    cron: str = Field("0 3 * * 1", pattern=r"^\S+ \S+ \S+ \S+ \S+$")
+
+
+class CancerType(_Section):
+    """One clinical question on one disease. `gates`, `rollout`, `models` and `retraining` hold the resolved values:
+    built-in defaults, then configs/platform.yaml, then the cancer type's own file.
+    """
+
+    slug: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    title: str = Field(min_length=1)
+    icd10: str = Field(pattern=r"^[A-Z]\d\d(\.\d+)?(-[A-Z]\d\d)?$")
+    task: Literal["prognosis", "diagnosis"]
+    tier: Tier
+    tier_reason: str = Field(min_length=1, description="why the cohort can or cannot carry a clinical-tier claim")
+    risk_class: Literal["low", "medium", "high"] = "high"
+    source: SourceSpec
+    contract: CohortContract
+    split: SplitRule
+    context_of_use: ContextOfUse
+    owners: tuple[str, ...] = Field(min_length=1)
+    models: ModelOptions = ModelOptions()
+    gates: GatePolicy = GatePolicy()
+    rollout: RolloutPolicy = RolloutPolicy()
+    retraining: Retraining = Retraining()
+
+    @property
+    def subject_split(self) -> Split:
+        from clinical_assets.trials.split import Split  # needs numpy, which reading the catalogue does not
+
+        return Split(self.split.salt, self.split.test_fraction, self.contract.digest)
+
+    @field_validator("owners")
+    @classmethod
+    def _owners_are_addressable(cls, owners: tuple[str, ...]) -> tuple[str, ...]:
+        for owner in owners:
+            if not (owner.startswith("team:") or "@" in owner):
+                raise ValueError(f"owner {owner!r} must be an e-mail address or `team:name`")
+        return owners
+
+    @model_validator(mode="after")
+    def _row_numbers_are_pinned(self) -> Self:
+        if self.contract.subject_from == "row_number" and self.source.content_sha256 is None:
+            raise ValueError("contract.subject_from row_number needs `source.content_sha256`: rows must not move")
+        return self
+
+
+class PlatformDefaults(_Section):
+    """What configs/platform.yaml may hold: overrides of the built-in defaults, for every cancer type."""
+
+    gates: dict[str, Any] = Field(default_factory=dict)
+    rollout: dict[str, Any] = Field(default_factory=dict)
+    models: dict[str, Any] = Field(default_factory=dict)
+    retraining: RetrainingDefaults = RetrainingDefaults()
+
+
+class _Resolved(_Section):
+    """What the sections of platform.yaml must amount to."""
+
+    gates: GatePolicy
+    rollout: RolloutPolicy
+    models: ModelOptions
+
+
+class Catalog(Mapping[str, CancerType]):
+    """Cancer types by slug, in alphabetical order."""
+
+    def __init__(self, cancers: Mapping[str, CancerType]) -> None:
+        self._cancers = dict(sorted(cancers.items()))
+
+    def __getitem__(self, slug: str) -> CancerType:
+        if slug in self._cancers:
+            return self._cancers[slug]
+        close = difflib.get_close_matches(str(slug), self._cancers, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise UnknownCancerType(f"unknown cancer type {slug!r}: {hint}known are {', '.join(self._cancers)}")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._cancers)
+
+    def __len__(self) -> int:
+        return len(self._cancers)
+
+
+def configs_directory() -> Path:
+    """`$CLINICAL_CONFIGS`, else `configs` next to the package."""
+    return Path(os.environ.get("CLINICAL_CONFIGS", Path(__file__).parent.parent / "configs")).expanduser().absolute()
+
+
+def platform_defaults(directory: Path | None = None) -> dict[str, dict[str, Any]]:
+    """Sections `gates`, `rollout`, `models`, `retraining` of platform.yaml, validated; all empty without the file.
+
+    Raises:
+        CatalogError: bad syntax, unknown section or key, value out of bounds.
+    """
+    file = (directory or configs_directory()) / "platform.yaml"
+    if not file.exists():
+        return PlatformDefaults().model_dump()
+    sections = validate(PlatformDefaults, read_yaml(file), file).model_dump()
+    validate(_Resolved, {name: sections[name] for name in _Resolved.model_fields}, file)
+    return sections
+
+
+def load_catalog(directory: Path | None = None) -> Catalog:
+    """All cancer types below `directory` (default: `configs_directory()`). Read again only when a file changed.
+
+    Raises:
+        CatalogError: naming file, key and remedy, for every faulty file at once.
+    """
+    root = (directory or configs_directory()).absolute()
+    files = sorted((root / "cancers").glob("*.yaml"))
+    if not files:
+        raise CatalogError(f"{root / 'cancers'}: no *.yaml file found; set CLINICAL_CONFIGS to the configs directory")
+    stamps = []
+    for file in [root / "platform.yaml", *files]:
+        if file.exists():
+            status = file.stat()
+            stamps.append((file, status.st_mtime_ns, status.st_size))
+    return _load(root, tuple(stamps))
+
+
+@lru_cache(maxsize=8)
+def _load(root: Path, stamps: tuple[tuple[Path, int, int], ...]) -> Catalog:
+    defaults = platform_defaults(root)
+    cancers, problems = {}, []
+    for file, *_ in stamps:
+        if file.name == "platform.yaml":
+            continue
+        try:
+            cancers[file.stem] = _read_cancer(file, defaults)
+        except CatalogError as error:
+            problems.append(str(error))
+    if problems:
+        raise CatalogError("\n".join(problems))
+    return Catalog(cancers)
+
+
+def _read_cancer(file: Path, defaults: Mapping[str, Any]) -> CancerType:
+    content = read_yaml(file)
+    inherited = {**defaults, "retraining": {"enabled": defaults["retraining"]["enabled"]}}
+    for section, values in inherited.items():
+        if isinstance(content.get(section, {}), Mapping):
+            content[section] = merge(values, content.get(section, {}))
+    cancer = validate(CancerType, content, file)
+    if cancer.slug != file.stem:
+        raise CatalogError(f"{file}:\n  slug: is {cancer.slug!r}; rename the file to {cancer.slug}.yaml or the slug")
+    if cancer.source.path and "://" not in cancer.source.path:
+        source = cancer.source.model_copy(update={"path": str(file.parent / Path(cancer.source.path).expanduser())})
+        cancer = cancer.model_copy(update={"source": source})
+    return cancer
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of a cancer type's file, for editors; configs/cancer.schema.json is a copy."""
+    schema = CancerType.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Cancer type"}
