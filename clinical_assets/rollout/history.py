@@ -1,0 +1,186 @@
+"""Rollouts, their transitions and the intents to write a route. A rollout's state is what its last transition says."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, select
+
+from clinical_assets.audit.chain import HashChain, snapshot
+from clinical_assets.foundation.canonical import canonical_json, sha256_bytes
+from clinical_assets.rollout.entries import (
+    Fence,
+    LedgerError,
+    Progress,
+    Rollout,
+    RolloutConflict,
+    StoredTransition,
+    Transition,
+)
+from clinical_assets.rollout.leases import check_fence
+from clinical_assets.rollout.tables import rollouts, transitions
+
+FIRST_STAGE = "shadow"
+_IN_COLUMNS = ("rollout_id", "cancer", "action", "stage", "weight", "is_open", "actor", "rule", "at")
+
+
+class RolloutHistory:
+    """Opening, deciding and reading rollouts. One rollout may be open per cancer type."""
+
+    def __init__(self, engine: Engine, wall: Callable[[], float] = time.time) -> None:
+        self.engine = engine
+        self.wall = wall
+        self._rollouts = HashChain(rollouts)
+        self._transitions = HashChain(transitions)
+
+    def open_rollout(
+        self, cancer: str, champion: str, challenger: str, policy: Mapping[str, Any], author: str, opened_at: float
+    ) -> Rollout:
+        """Open the challenger's rollout at stage `shadow`; the same one already open is returned unchanged.
+
+        Raises:
+            RolloutConflict: another rollout of this cancer type is open, or challenger and champion are one model.
+        """
+        if champion == challenger:
+            raise RolloutConflict(f"{cancer}: challenger and champion are the same model {champion[:12]}")
+        body = canonical_json(dict(policy))
+        with self.engine.begin() as connection:
+            self._rollouts.lock(connection)
+            numbered = 0
+            for row in connection.execute(select(rollouts).where(rollouts.c.cancer == cancer)).all():
+                numbered += 1
+                present = _rollout(row)
+                if not _progress(connection, present).is_open:
+                    continue
+                if (present.champion, present.challenger, present.policy_digest) == (
+                    champion,
+                    challenger,
+                    sha256_bytes(body),
+                ):
+                    return present
+                raise RolloutConflict(
+                    f"{cancer}: rollout {present.id} of challenger {present.challenger[:12]} is still open; "
+                    f"finish it or roll it back (clinical rollback {cancer}) before opening another"
+                )
+            row = {
+                "id": f"{cancer}-{numbered + 1:04d}",
+                "cancer": cancer,
+                "champion": champion,
+                "challenger": challenger,
+                "policy_digest": sha256_bytes(body),
+                "author": author,
+                "opened_at": opened_at,
+                "recorded_at": self.wall(),
+                "body": body.decode(),
+            }
+            self._rollouts.append(connection, [row])
+            return _rollout(connection.execute(select(rollouts).where(rollouts.c.id == row["id"])).one())
+
+    def rollout(self, cancer: str) -> Rollout | None:
+        """The open rollout of a cancer type."""
+        return next((rollout for rollout in self.rollouts(active=True) if rollout.cancer == cancer), None)
+
+    def rollout_by_id(self, rollout_id: str) -> Rollout:
+        """Raises LedgerError for an unknown id."""
+        with snapshot(self.engine) as connection:
+            return _rollout_by_id(connection, rollout_id)
+
+    def rollouts(self, active: bool | None = None) -> list[Rollout]:
+        """All rollouts in order of opening, or only the open (`True`) or closed (`False`) ones."""
+        with snapshot(self.engine) as connection:
+            found = [_rollout(row) for row in connection.execute(select(rollouts).order_by(rollouts.c.seq)).all()]
+            return [r for r in found if active is None or _progress(connection, r).is_open == active]
+
+    def append_transition(self, transition: Transition, fence: Fence) -> StoredTransition:
+        """Add a decision under the lease of `fence`.
+
+        Raises:
+            StaleLease: the lease was overtaken or released; nothing was written.
+            RolloutConflict: the rollout is closed.
+            LedgerError: unknown rollout, another cancer type, or a weight that is no integer in 0..100.
+        """
+        with self.engine.begin() as connection:
+            check_fence(connection, fence)
+            self._transitions.lock(connection)
+            rollout = _rollout_by_id(connection, transition.rollout_id)
+            if transition.cancer != rollout.cancer:
+                raise LedgerError(f"{transition.cancer}: rollout {rollout.id} belongs to {rollout.cancer}")
+            if not isinstance(transition.weight, int) or not 0 <= transition.weight <= 100:
+                raise LedgerError(f"{rollout.cancer}: weight {transition.weight!r} is not an integer in 0..100")
+            if not _progress(connection, rollout).is_open:
+                raise RolloutConflict(f"{rollout.cancer}: rollout {rollout.id} is closed; open a new one")
+            values = asdict(transition)
+            row = {name: values.pop(name) for name in _IN_COLUMNS}
+            row |= {"recorded_at": self.wall(), "fencing_token": fence.token}
+            lineage = {name: getattr(rollout, name) for name in ("policy_digest", "champion", "challenger")}
+            row["body"] = canonical_json(values | lineage).decode()
+            self._transitions.append(connection, [row])
+            query = select(transitions).order_by(transitions.c.seq.desc()).limit(1)
+            return _stored_transition(connection.execute(query).one())
+
+    def transitions(self, rollout_id: str) -> list[StoredTransition]:
+        with snapshot(self.engine) as connection:
+            return _transitions_of(connection, rollout_id)
+
+    def progress(self, rollout_id: str) -> Progress:
+        """Stage and weight in force, and since when. Raises LedgerError for an unknown id."""
+        with snapshot(self.engine) as connection:
+            return _progress(connection, _rollout_by_id(connection, rollout_id))
+
+
+def _progress(connection: Connection, rollout: Rollout) -> Progress:
+    history = _transitions_of(connection, rollout.id)
+    if not history:
+        return Progress(rollout, FIRST_STAGE, 0, True, rollout.opened_at, None)
+    last = history[-1]
+    entered_at = rollout.opened_at
+    stage = FIRST_STAGE
+    for entry in history:
+        if entry.transition.stage != stage:
+            stage, entered_at = entry.transition.stage, entry.transition.at
+    return Progress(rollout, stage, last.transition.weight, last.transition.is_open, entered_at, last)
+
+
+def _transitions_of(connection: Connection, rollout_id: str) -> list[StoredTransition]:
+    query = select(transitions).where(transitions.c.rollout_id == rollout_id).order_by(transitions.c.seq)
+    return [_stored_transition(row) for row in connection.execute(query).all()]
+
+
+def _rollout_by_id(connection: Connection, rollout_id: str) -> Rollout:
+    row = connection.execute(select(rollouts).where(rollouts.c.id == rollout_id)).first()
+    if row is None:
+        raise LedgerError(f"no rollout {rollout_id!r} in the ledger; `clinical status` lists them")
+    return _rollout(row)
+
+
+def _rollout(row: Row[Any]) -> Rollout:
+    return Rollout(
+        id=row.id,
+        cancer=row.cancer,
+        champion=row.champion,
+        challenger=row.challenger,
+        policy=json.loads(row.body),
+        policy_digest=row.policy_digest,
+        author=row.author,
+        opened_at=row.opened_at,
+    )
+
+
+def _stored_transition(row: Row[Any]) -> StoredTransition:
+    body = json.loads(row.body)
+    lineage = {name: body.pop(name) for name in ("policy_digest", "champion", "challenger")}
+    body["interval"] = tuple(body["interval"]) if body["interval"] else None
+    columns = {name: getattr(row, name) for name in _IN_COLUMNS} | {"is_open": bool(row.is_open)}
+    return StoredTransition(
+        seq=row.seq,
+        transition=Transition(**columns, **body),
+        recorded_at=row.recorded_at,
+        fencing_token=row.fencing_token,
+        previous=row.previous,
+        entry_hash=row.entry_hash,
+        **lineage,
+    )

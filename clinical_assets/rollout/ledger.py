@@ -1,0 +1,72 @@
+"""The ledger: one door to predictions, outcomes, rollouts, decisions, route intents and leases.
+
+Create the tables once with `foundation.database.create_tables` after importing this module.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from sqlalchemy import Engine
+
+from clinical_assets.audit.chain import ChainState, HashChain, Seal, snapshot
+from clinical_assets.audit.keys import KeyStore, Signer
+from clinical_assets.rollout.entries import ArmCount, ScoredPair, SplitScore
+from clinical_assets.rollout.history import RolloutHistory
+from clinical_assets.rollout.intents import Intents
+from clinical_assets.rollout.leases import Leases
+from clinical_assets.rollout.predictions import EVENTS, PredictionLog
+from clinical_assets.rollout.scores import arm_counts, scored_pairs, split_scores
+from clinical_assets.rollout.tables import intents, outcomes, predictions, rollouts, transitions
+
+CHAINS = {
+    table.name: HashChain(table, sequence)
+    for table, sequence in (
+        (predictions, EVENTS),
+        (outcomes, EVENTS),
+        (rollouts, None),
+        (transitions, None),
+        (intents, None),
+    )
+}
+
+
+class Ledger(PredictionLog, RolloutHistory, Intents, Leases):
+    """All writes are single transactions; a process killed at any moment leaves whole rows and a valid chain."""
+
+    def __init__(self, engine: Engine, wall: Callable[[], float] = time.time) -> None:
+        for part in (PredictionLog, RolloutHistory, Intents, Leases):
+            part.__init__(self, engine, wall)
+
+    def pairs(self, rollout_id: str, after_seq: int = 0, labelled: bool = True) -> list[ScoredPair]:
+        """Requests scored by both models in shadow, in the order in which they became complete.
+
+        With `labelled` only those with an outcome (judge their maturity by `predicted_at`); otherwise all, without it.
+        """
+        return scored_pairs(self.engine, self.rollout_by_id(rollout_id), after_seq, labelled)
+
+    def split(self, rollout_id: str, after_seq: int = 0) -> list[SplitScore]:
+        """Labelled scores given under randomised assignment, in the order in which they became complete."""
+        return split_scores(self.engine, self.rollout_by_id(rollout_id), after_seq)
+
+    def arm_counts(self, rollout_id: str, after_seq: int = 0) -> list[ArmCount]:
+        """Requests and patients per arm, digest, propensity and status."""
+        return arm_counts(self.engine, rollout_id, after_seq)
+
+    def seal(self, signer: Signer, at_utc: str) -> list[Seal]:
+        """Sign the present end of every chain; keep the seals elsewhere to detect a restored older database."""
+        with self.engine.begin() as connection:
+            return [chain.seal(connection, signer, at_utc) for chain in CHAINS.values()]
+
+    def verify_chain(self, keys: KeyStore | None = None, witnesses: tuple[Seal, ...] = ()) -> ChainState:
+        """Verify all chains; the first fault found is the problem."""
+        kept = {seal.chain: seal for seal in witnesses}
+        entries = 0
+        with snapshot(self.engine) as connection:
+            for name, chain in CHAINS.items():
+                state = chain.verify(connection, keys, "platform", witness=kept.get(name))
+                if not state.ok:
+                    return state
+                entries += state.entries
+        return ChainState(True, entries)

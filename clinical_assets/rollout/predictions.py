@@ -1,0 +1,110 @@
+"""Predictions and outcomes: written exactly once, in one common order. Nothing here says what they mean."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, Row, select, tuple_
+
+from clinical_assets.audit.chain import HashChain
+from clinical_assets.rollout.entries import Outcome, OutcomeConflict, Prediction, Recorded, UnknownRequest
+from clinical_assets.rollout.tables import outcomes, predictions
+
+T = TypeVar("T")
+
+EVENTS = "journal"
+LOOKUP = 400  # keys in one query; SQLite's oldest limit is 999 bound values
+
+
+class PredictionLog:
+    """Durable when the call returns. Writers queue up, so that `seq` is the order of commit on both databases."""
+
+    def __init__(self, engine: Engine, wall: Callable[[], float] = time.time) -> None:
+        self.engine = engine
+        self.wall = wall
+        self._predictions = HashChain(predictions, sequence=EVENTS)
+        self._outcomes = HashChain(outcomes, sequence=EVENTS)
+
+    def record_predictions(self, entries: Sequence[Prediction]) -> Recorded:
+        """Store each (request_id, digest) once; a repeat is counted, never stored.
+
+        A request id that comes back with another patient or score is reported in `conflicts`; the first entry stays.
+        """
+        wanted: dict[tuple[str, str], Prediction] = {}
+        conflicts = set()
+        for entry in entries:
+            first = wanted.setdefault((entry.request_id, entry.digest), entry)
+            if _identity(first) != _identity(entry):
+                conflicts.add((entry.request_id, entry.digest))
+        with self.engine.begin() as connection:
+            self._predictions.lock(connection)
+            for key, row in _known_predictions(connection, list(wanted)):
+                if _identity(row) != _identity(wanted.pop(key)):
+                    conflicts.add(key)
+            recorded_at = self.wall()
+            self._predictions.append(
+                connection, [asdict(entry) | {"recorded_at": recorded_at} for entry in wanted.values()]
+            )
+        return Recorded(len(wanted), len(entries) - len(wanted), tuple(sorted(conflicts)))
+
+    def record_outcomes(self, entries: Sequence[Outcome]) -> Recorded:
+        """Store one outcome per request; posting the same one again changes nothing. All or nothing.
+
+        Raises:
+            OutcomeConflict: another outcome is stored for the request (or given twice in `entries`).
+            UnknownRequest: no prediction was logged for the request and cancer type.
+        """
+        wanted: dict[tuple[str, str], Outcome] = {}
+        for entry in entries:
+            _same_outcome(wanted.setdefault((entry.request_id, entry.cancer), entry), entry)
+        with self.engine.begin() as connection:
+            self._outcomes.lock(connection)
+            known = set()
+            for keys in _slices(list(wanted)):
+                query = select(predictions.c.request_id, predictions.c.cancer).where(
+                    tuple_(predictions.c.request_id, predictions.c.cancer).in_(keys)
+                )
+                known.update((row.request_id, row.cancer) for row in connection.execute(query))
+            for request_id, cancer in wanted.keys() - known:
+                raise UnknownRequest(
+                    f"{cancer}: no prediction is logged under request id {request_id!r}; "
+                    "post the outcome with the request id that the prediction's response carried"
+                )
+            for keys in _slices(list(wanted)):
+                query = select(outcomes).where(tuple_(outcomes.c.request_id, outcomes.c.cancer).in_(keys))
+                for row in connection.execute(query):
+                    _same_outcome(row, wanted.pop((row.request_id, row.cancer)))
+            recorded_at = self.wall()
+            self._outcomes.append(
+                connection, [asdict(entry) | {"recorded_at": recorded_at} for entry in wanted.values()]
+            )
+        return Recorded(len(wanted), len(entries) - len(wanted))
+
+
+def _known_predictions(connection: Connection, keys: list[tuple[str, str]]) -> list[tuple[tuple[str, str], Row[Any]]]:
+    found = []
+    for part in _slices(keys):
+        query = select(predictions).where(tuple_(predictions.c.request_id, predictions.c.digest).in_(part))
+        found.extend(((row.request_id, row.digest), row) for row in connection.execute(query))
+    return found
+
+
+def _identity(entry: Any) -> tuple[Any, ...]:
+    return entry.patient, entry.risk, entry.status, entry.arm
+
+
+def _same_outcome(stored: Any, posted: Outcome) -> None:
+    differing = [name for name in ("time", "event", "label") if getattr(stored, name) != getattr(posted, name)]
+    if differing:
+        raise OutcomeConflict(
+            f"{posted.cancer}: request {posted.request_id!r} already has an outcome with another "
+            f"{' and '.join(differing)}; outcomes are append-only and the first one stays, nothing was stored"
+        )
+
+
+def _slices(items: list[T]) -> Iterator[list[T]]:
+    for start in range(0, len(items), LOOKUP):
+        yield items[start : start + LOOKUP]
