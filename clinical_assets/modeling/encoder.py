@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
+
+if TYPE_CHECKING:
+    from clinical_assets.trials.contract import CohortContract
 
 SKEW_LIMIT = 2.0
 _QUANTILES = np.linspace(0.01, 0.99, 11)
@@ -177,20 +180,9 @@ def encode_columns(
     return codes
 
 
-def features_of(columns: Sequence[Any], frame: pd.DataFrame | None = None) -> tuple[Feature, ...]:
-    """Model inputs from contract columns; levels come from the contract, else from the sorted training values."""
-    inputs = []
-    for column in columns:
-        levels: tuple[str, ...] = ()
-        if column.dtype == "category":
-            named = column.categories
-            if named is None:
-                if frame is None:
-                    raise ValueError(f"category {column.name!r} has no `categories` in the contract")
-                named = sorted(frame[column.name].dropna().astype(str).unique())
-            levels = tuple(str(level) for level in named)
-        inputs.append(Feature(column.name, column.dtype, levels))
-    return tuple(inputs)
+def features_of(contract: CohortContract) -> tuple[Feature, ...]:
+    """Model inputs of a contract, in its order."""
+    return tuple(Feature(column.name, column.dtype, column.categories or ()) for column in contract.features)
 
 
 def _long_tailed(values: np.ndarray) -> bool:

@@ -1,0 +1,26 @@
+"""Subject-level folds with the same share of events in each."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from clinical_assets.modeling.outcomes import Outcomes
+
+
+def stratified_folds(outcomes: Outcomes, folds: int, seed: int) -> np.ndarray:
+    """(n,) fold numbers 0..folds-1, balanced over events and non-events; one row is one subject.
+
+    Raises:
+        ValueError: fewer events (or event-free subjects) than folds.
+    """
+    flag = outcomes.flag
+    fewest = int(min(flag.sum(), (~flag).sum())) if outcomes.kind == "binary" else outcomes.events
+    if fewest < folds:
+        raise ValueError(f"{outcomes.n} subjects with {outcomes.events} events cannot fill {folds} folds")
+    rng = np.random.default_rng(seed)
+    assignment = np.empty(outcomes.n, dtype=np.int64)
+    offset = 0
+    for stratum in (np.flatnonzero(flag), np.flatnonzero(~flag)):
+        assignment[rng.permutation(stratum)] = (np.arange(len(stratum)) + offset) % folds
+        offset = len(stratum) % folds
+    return assignment

@@ -1,0 +1,115 @@
+"""A fitted model of any family: encoder, score, baseline hazard, recalibration. numpy evaluates all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit
+
+from clinical_assets.modeling.calibration import Recalibration
+from clinical_assets.modeling.curves import StepCurve, breslow_hazard
+from clinical_assets.modeling.determinism import single_thread
+from clinical_assets.modeling.encoder import Encoder, Feature
+from clinical_assets.modeling.outcomes import Outcomes
+from clinical_assets.modeling.scores import Score
+
+Rows = pd.DataFrame | Sequence[Mapping[str, Any]]
+
+TITLES = {
+    ("cox", "survival"): "penalised Cox",
+    ("cox", "binary"): "penalised logistic",
+    ("xgboost", "survival"): "XGBoost Cox",
+    ("xgboost", "binary"): "XGBoost logistic",
+    ("torch", "survival"): "neural Cox",
+    ("torch", "binary"): "neural logistic",
+}
+
+
+class FamilyModel:
+    """A `RiskModel`: constructor stores parameters only, `fit` learns the attributes that end in an underscore.
+
+    Args:
+        family: a key of `families.TRAINERS`.
+        features: model inputs, in contract order.
+        kind: survival or binary.
+        seed: for inner folds and initial weights.
+        horizon: days at which `recalibration` acts, None for a binary endpoint.
+    """
+
+    encoder_: Encoder
+    score_: Score
+    baseline_: StepCurve | None
+
+    def __init__(
+        self,
+        family: str,
+        features: Sequence[Feature],
+        kind: Literal["survival", "binary"],
+        seed: int,
+        horizon: float | None,
+        recalibration: Recalibration | None = None,
+    ) -> None:
+        self.family = family
+        self.features = tuple(features)
+        self.kind = kind
+        self.seed = seed
+        self.horizon = horizon
+        self.recalibration = recalibration or Recalibration("cloglog" if kind == "survival" else "logit")
+        self.name = TITLES[family, kind]
+
+    def fit(self, X: pd.DataFrame, y: Outcomes) -> Self:
+        """Learn from (n, features) `X` by name and (n,) `y`.
+
+        Raises:
+            ValueError: the outcome is of another kind, or the rows do not match.
+        """
+        from clinical_assets.modeling.families import trainer
+
+        if y.kind != self.kind:
+            raise ValueError(f"{self.name} learns {self.kind} outcomes, got {y.kind}")
+        if len(X) != y.n:
+            raise ValueError(f"{self.name}: {len(X)} rows of features, {y.n} outcomes")
+        with single_thread():
+            self.encoder_ = Encoder.fit(self.features, X)
+            encoded = self.encoder_.transform(X)
+            self.score_ = trainer(self.family)(encoded, y, self.seed)
+            self.baseline_ = breslow_hazard(self.score_(encoded), y) if self.kind == "survival" else None
+        return self
+
+    def recalibrated(self, recalibration: Recalibration) -> FamilyModel:
+        """The same fit under another recalibration."""
+        other = FamilyModel(self.family, self.features, self.kind, self.seed, self.horizon, recalibration)
+        other.encoder_, other.score_, other.baseline_ = self.encoder_, self.score_, self.baseline_
+        return other
+
+    def risk(self, X: Rows, horizon: float | None) -> np.ndarray:
+        """(n,) risk by `horizon` days (survival), or of the label (binary, where the horizon is ignored).
+
+        Raises:
+            ValueError: a survival model was asked without a horizon.
+        """
+        if self.kind == "binary":
+            return self.recalibration.risk(expit(self.score_(self.encoder_.transform(X))))
+        if horizon is None:
+            raise ValueError(f"{self.name}: a survival risk needs a horizon in days")
+        return -np.expm1(-self._cumulative_hazard(X, np.array([float(horizon)]))[:, 0])
+
+    def survival(self, X: Rows, times: np.ndarray) -> np.ndarray:
+        """(n, len(times)) survival probabilities; flat after the last training event.
+
+        Raises:
+            TypeError: the endpoint is binary.
+        """
+        if self.kind == "binary":
+            raise TypeError(f"{self.name} predicts a label; it has no survival curve")
+        return np.exp(-self._cumulative_hazard(X, np.asarray(times, dtype=np.float64)))
+
+    def _cumulative_hazard(self, X: Rows, times: np.ndarray) -> np.ndarray:
+        assert self.baseline_ is not None
+        assert self.horizon is not None
+        ratio = np.exp(np.clip(self.score_(self.encoder_.transform(X)), -30.0, 30.0))
+        shift = self.recalibration.hazard_shift(self.baseline_.at(self.horizon) * ratio)
+        return self.baseline_.at(times)[None, :] * (ratio * np.exp(shift))[:, None]
