@@ -1,0 +1,68 @@
+"""Asset 1: an immutable, content-addressed copy of the trial's data, with its manifest."""
+
+import datetime as dt
+
+import dagster as dg
+
+from clinical_assets import metadata
+from clinical_assets.catalog import load_catalog
+from clinical_assets.lineage import code_digest
+from clinical_assets.partitions import cancer_types
+from clinical_assets.references import SnapshotReference
+from resources.object_store import ObjectStore
+
+
+class DataCut(dg.Config):
+    """`data_cut` (ISO date): keep patients enrolled before it and censor follow-up there. Empty: all data."""
+
+    data_cut: str = ""
+
+
+@dg.asset(
+    partitions_def=cancer_types,
+    group_name="trial_to_route",
+    kinds={"parquet", "pandas"},
+    owners=["team:biostatistics"],
+    code_version=code_digest("trials"),
+)
+def raw_trial_data(
+    context: dg.AssetExecutionContext, config: DataCut, object_store: ObjectStore
+) -> dg.MaterializeResult[SnapshotReference]:
+    """Trial data as read from its source: verified, canonical, unchangeable."""
+    from clinical_assets.modeling.outcomes import Outcomes
+    from clinical_assets.modeling.plots import kaplan_meier
+    from clinical_assets.trials.snapshot import SnapshotStore, ingest
+
+    cancer = load_catalog()[context.partition_key]
+    store = SnapshotStore(object_store.directory)
+    cut = dt.date.fromisoformat(config.data_cut) if config.data_cut else None
+    known = {path.name for path in store.directory(cancer.slug).glob("*")}
+    snapshot = ingest(cancer.slug, cancer.source, cancer.contract, store, cut)
+    manifest = snapshot.manifest
+    frame = snapshot.read()
+    plots = {}
+    if cancer.contract.endpoint.kind == "survival":
+        outcome = Outcomes.from_frame(frame, cancer.contract.endpoint)
+        plots["kaplan_meier"] = metadata.picture(
+            kaplan_meier(outcome, f"{cancer.title}: {cancer.contract.endpoint.name}")
+        )
+    return dg.MaterializeResult(
+        value=SnapshotReference(cancer=cancer.slug, digest=snapshot.digest, table_sha256=snapshot.sha256),
+        data_version=dg.DataVersion(snapshot.sha256),
+        metadata={
+            "reused": snapshot.digest in known,
+            "data_status": manifest.data_status,
+            "rows": manifest.rows,
+            "subjects": manifest.subjects,
+            "events": manifest.events,
+            "data_cut": str(manifest.data_cut or "none: all follow-up"),
+            "source": manifest.source,
+            "package": f"{manifest.package} {manifest.package_version}",
+            "file_sha256": manifest.file_sha256,
+            "licence": manifest.licence,
+            "citation": manifest.citation,
+            "row_flow": metadata.table([step.model_dump() for step in manifest.row_flow]),
+            "snapshot": dg.MetadataValue.path(snapshot.path),
+            **plots,
+        },
+    )

@@ -1,0 +1,49 @@
+"""The database behind the audit log, the decision records and the rollout ledger (SQLite in WAL mode, or PostgreSQL)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from clinical_assets.foundation.home import Home
+from resources.signer import Signer
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from clinical_assets.audit.log import AuditLog
+    from clinical_assets.audit.records import RecordStore
+    from clinical_assets.rollout.ledger import Ledger
+
+
+class LedgerStore(dg.ConfigurableResource):
+    """`url` empty: `$CLINICAL_DATABASE_URL`, else SQLite in the state directory."""
+
+    signer: dg.ResourceDependency[Signer]
+    url: str = ""
+
+    def engine(self) -> Engine:
+        """The engine, with every table in place."""
+        import clinical_assets.audit.records
+        import clinical_assets.rollout.tables  # noqa: F401  (both register their tables)
+        from clinical_assets.foundation.database import create_tables, engine_for
+
+        engine = engine_for(self.url or Home.from_env().prepare().database_url)
+        create_tables(engine)
+        return engine
+
+    def ledger(self) -> Ledger:
+        from clinical_assets.rollout.ledger import Ledger
+
+        return Ledger(self.engine())
+
+    def records(self) -> RecordStore:
+        from clinical_assets.audit.records import RecordStore
+
+        return RecordStore(self.engine(), self.signer.keys())
+
+    def audit_log(self) -> AuditLog:
+        from clinical_assets.audit.log import AuditLog
+
+        return AuditLog(self.engine(), self.signer.keys())
