@@ -1,0 +1,168 @@
+"""Asset 3: the best model that the data allow, calibrated, in data-only formats, with predictions on untouched patients."""
+
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from clinical_assets import evaluation, metadata
+from clinical_assets.catalog import CancerType, load_catalog
+from clinical_assets.foundation.canonical import canonical_json, sha256_json
+from clinical_assets.foundation.clock import utc_iso
+from clinical_assets.lineage import code_digest, environment_digest
+from clinical_assets.partitions import cancer_types
+from clinical_assets.references import FeaturesReference, ModelReference
+from clinical_assets.training_data import TrainingData, open_training_data
+from resources.ledger_store import LedgerStore
+from resources.model_registry import ModelRegistry
+from resources.object_store import ObjectStore
+
+if TYPE_CHECKING:
+    from clinical_assets.gates.facts import Predictions
+    from clinical_assets.modeling.search import SearchResult
+
+AUTHOR = "platform"
+"""Who trains: runs act under the platform's own key, so that any person may approve what it made."""
+
+
+@dg.asset(
+    partitions_def=cancer_types,
+    group_name="trial_to_route",
+    kinds={"mlflow", "xgboost", "pytorch"},
+    owners=["team:machine-learning"],
+    code_version=code_digest("modeling"),
+)
+def trained_model(
+    context: dg.AssetExecutionContext,
+    features: FeaturesReference,
+    object_store: ObjectStore,
+    model_registry: ModelRegistry,
+    ledger_store: LedgerStore,
+) -> dg.MaterializeResult[ModelReference]:
+    """Cross-validated choice among families; the test split is opened once for each version."""
+    cancer = load_catalog()[context.partition_key]
+    code, environment = code_digest("modeling"), environment_digest()
+    options = cancer.models.model_dump(mode="json")
+    input_sha = sha256_json([features.digest, cancer.contract.digest, options, code, environment])
+    reference = object_store.recall("trained_model", cancer.slug, input_sha, ModelReference)
+    if reference is not None:
+        return dg.MaterializeResult(
+            value=reference, data_version=dg.DataVersion(reference.digest), metadata={"reused": True}
+        )
+
+    from clinical_assets.modeling.search import search
+
+    data = open_training_data(cancer, features, object_store)
+    context.log.info(f"{cancer.slug}: searching {', '.join(cancer.models.families)} over {len(data.train)} patients")
+    found = search(data.train, cancer.contract, cancer.models)
+    digest = _publish(cancer, found, features, input_sha, object_store, ledger_store)
+    _open_test_split(cancer, digest, data, ledger_store)
+    test = _predict(cancer, digest, found, data, object_store)
+    numbers = evaluation.headline(data.test, cancer.contract, test)
+    plots = _plots(cancer, data, test)
+    registered = model_registry.register(
+        cancer=cancer.slug,
+        digest=digest,
+        model_dir=object_store.path("models", cancer.slug, digest),
+        contract=cancer.contract,
+        parameters={**options, "family": found.family, "chosen_because": found.reason},
+        metrics={f"test_{name}": value for name, value in numbers.items()},
+        plots=plots,
+        tags={"cancer": cancer.slug, "features": features.digest, "snapshot": features.snapshot.digest},
+    )
+    reference = ModelReference(
+        cancer=cancer.slug,
+        digest=digest,
+        family=found.family,
+        input_sha=input_sha,
+        features=features,
+        mlflow_run=registered.run_id,
+        mlflow_version=registered.version,
+    )
+    object_store.remember("trained_model", cancer.slug, input_sha, reference)
+    return dg.MaterializeResult(
+        value=reference,
+        data_version=dg.DataVersion(digest),
+        metadata={
+            "reused": False,
+            "model_digest": digest,
+            "family": found.candidate.name,
+            "chosen_because": found.reason,
+            "mlflow": f"{registered.name} version {registered.version}",
+            "evidence_tier": cancer.tier.value,
+            "data_status": data.snapshot.manifest.data_status,
+            **{f"test_{name}": round(value, 4) for name, value in numbers.items()},
+            "cross_validation": metadata.table(found.cv_table),
+            **{title: metadata.picture(png) for title, png in plots.items()},
+        },
+    )
+
+
+def _publish(
+    cancer: CancerType,
+    found: "SearchResult",
+    features: FeaturesReference,
+    input_sha: str,
+    object_store: ObjectStore,
+    ledger_store: LedgerStore,
+) -> str:
+    """Write the model directory under its digest, and its signature beside it."""
+    from clinical_assets.audit.artifact_signature import sign_directory
+    from clinical_assets.modeling.artifact import save_model
+
+    provenance = {"features": features.digest, "snapshot": features.snapshot.digest, "input": input_sha}
+    with tempfile.TemporaryDirectory() as scratch:
+        made = Path(scratch) / "model"
+        digest = save_model(found.candidate, made, cancer.contract, cancer.slug, provenance)
+        directory = object_store.publish(
+            "models", cancer.slug, digest, lambda aside: shutil.copytree(made, aside, dirs_exist_ok=True)
+        )
+    signature = directory.with_name(f"{digest}.sig")
+    if not signature.exists():
+        sign_directory(directory, signature, ledger_store.signer.keys())
+    return digest
+
+
+def _open_test_split(cancer: CancerType, digest: str, data: TrainingData, ledger_store: LedgerStore) -> None:
+    """Put on record which policy was fixed before this model first saw the test split."""
+    ledger_store.audit_log().append(
+        AUTHOR,
+        "open_test_split",
+        digest,
+        {"cancer": cancer.slug, "policy_digest": cancer.gates.digest, "split_digest": data.split_digest},
+        utc_iso(time.time()),
+    )
+
+
+def _predict(
+    cancer: CancerType, digest: str, found: "SearchResult", data: TrainingData, object_store: ObjectStore
+) -> "Predictions":
+    """Predictions of candidate and reference on the test split and out of fold, kept under the model's digest."""
+    test = evaluation.predict(found.candidate, data.test, cancer.contract)
+    kept = {
+        "test": test,
+        "reference_test": evaluation.predict(found.reference, data.test, cancer.contract),
+        "out_of_fold": evaluation.out_of_fold(found.out_of_fold, found.subject_ids),
+        "reference_out_of_fold": evaluation.out_of_fold(found.reference_out_of_fold, found.subject_ids),
+    }
+    choice: dict[str, Any] = {"family": found.family, "reason": found.reason, "table": found.cv_table, "seed": found.seed}
+
+    def fill(aside: Path) -> None:
+        for name, predictions in kept.items():
+            evaluation.save(aside / f"{name}.npz", predictions)
+        choice["reference"] = found.reference.name
+        (aside / "choice.json").write_bytes(canonical_json(choice))
+
+    object_store.publish("predictions", cancer.slug, digest, fill)
+    return test
+
+
+def _plots(cancer: CancerType, data: TrainingData, test: "Predictions") -> dict[str, bytes]:
+    from clinical_assets.modeling.outcomes import Outcomes
+    from clinical_assets.modeling.plots import calibration
+
+    outcomes = Outcomes.from_frame(data.test, cancer.contract.endpoint)
+    return {"calibration": calibration(outcomes, test.risk, cancer.contract.endpoint.horizon_days)}
