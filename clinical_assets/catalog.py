@@ -54,14 +54,9 @@ class SplitRule(_Section):
 
 
 class Retraining(_Section):
-    """Whether the schedule retrains a cancer type."""
+    """Whether and when the calendar retrains a cancer type (cron in UTC)."""
 
     enabled: bool = True
-
-
-class RetrainingDefaults(Retraining):
-    """One schedule serves all cancer types, so its time is a matter of the platform."""
-
     cron: str = Field("0 3 * * 1", pattern=r"^\S+ \S+ \S+ \S+ \S+$")
 
 
@@ -114,7 +109,7 @@ class PlatformDefaults(_Section):
     gates: dict[str, Any] = Field(default_factory=dict)
     rollout: dict[str, Any] = Field(default_factory=dict)
     models: dict[str, Any] = Field(default_factory=dict)
-    retraining: RetrainingDefaults = RetrainingDefaults()
+    retraining: dict[str, Any] = Field(default_factory=dict)
 
 
 class _Resolved(_Section):
@@ -123,6 +118,7 @@ class _Resolved(_Section):
     gates: GatePolicy
     rollout: RolloutPolicy
     models: ModelOptions
+    retraining: Retraining
 
 
 class Catalog(Mapping[str, CancerType]):
@@ -160,7 +156,7 @@ def platform_defaults(directory: Path | None = None) -> dict[str, dict[str, Any]
     if not file.exists():
         return PlatformDefaults().model_dump()
     sections = validate(PlatformDefaults, read_yaml(file), file).model_dump()
-    validate(_Resolved, {name: sections[name] for name in _Resolved.model_fields}, file)
+    validate(_Resolved, sections, file)
     return sections
 
 
@@ -200,8 +196,7 @@ def _load(root: Path, stamps: tuple[tuple[Path, int, int], ...]) -> Catalog:
 
 def _read_cancer(file: Path, defaults: Mapping[str, Any]) -> CancerType:
     content = read_yaml(file)
-    inherited = {**defaults, "retraining": {"enabled": defaults["retraining"]["enabled"]}}
-    for section, values in inherited.items():
+    for section, values in defaults.items():
         if isinstance(content.get(section, {}), Mapping):
             content[section] = merge(values, content.get(section, {}))
     cancer = validate(CancerType, content, file)

@@ -45,8 +45,14 @@ class Column(BaseModel):
         return self.source or self.name
 
     @property
-    def numeric(self) -> bool:
+    def measured(self) -> bool:
+        """Has a unit and a range."""
         return self.dtype in ("number", "integer")
+
+    @property
+    def numeric(self) -> bool:
+        """float64 in the canonical table (booleans are 0 and 1); a category is text."""
+        return self.dtype in ("number", "integer", "boolean")
 
     @field_validator("recode", mode="before")
     @classmethod
@@ -78,7 +84,7 @@ class Column(BaseModel):
             raise ValueError(f"column {self.name}: the name is reserved; rename it and give the old name as `source`")
         if self.dtype == "date":
             raise ValueError(f"column {self.name}: a date cannot be a feature; derive a duration in days instead")
-        if self.numeric:
+        if self.measured:
             if self.unit is None:
                 raise ValueError(f"column {self.name}: add `unit` (one of {', '.join(UNITS)})")
             if self.plausible_range is None or not self.plausible_range[0] < self.plausible_range[1]:

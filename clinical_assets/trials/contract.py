@@ -103,7 +103,7 @@ class CohortContract(BaseModel):
             raise ValueError(f"column {column.name}: dtype must be date, or index_date needs `day_of_year` or `eras`")
 
     def _check_bands(self) -> None:
-        needed = {column.name for column in self.sensitive if column.numeric}
+        needed = {column.name for column in self.sensitive if column.measured}
         if needed != set(self.bands):
             raise ValueError(
                 f"bands must name exactly the sensitive numeric columns: expected {sorted(needed) or 'none'}, "
