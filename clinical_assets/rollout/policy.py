@@ -18,8 +18,8 @@ class AlphaSplit(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    service: float = Field(0.02, gt=0, lt=1, description="error ratio and absolute error objective")
-    harm: float = Field(0.015, gt=0, lt=1, description="outcome loss: paired in shadow, split in the ramp")
+    service: float = Field(default=0.02, gt=0, lt=1, description="error ratio and absolute error objective")
+    harm: float = Field(default=0.015, gt=0, lt=1, description="outcome loss: paired in shadow, split in the ramp")
 
     @model_validator(mode="after")
     def _within_budget(self) -> AlphaSplit:
@@ -35,27 +35,41 @@ class RolloutPolicy(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    ramp: tuple[int, ...] = Field((5, 10, 25, 50), description="challenger weights before approval, per cent")
+    ramp: tuple[int, ...] = Field(default=(5, 10, 25, 50), description="challenger weights before approval, per cent")
     alpha: AlphaSplit = AlphaSplit()
-    promotion_alpha: float = Field(0.05, gt=0, lt=1, description="non-inferiority is proven at E >= 1/promotion_alpha")
-    margin_fraction: float = Field(0.05, gt=0, lt=1, description="margin as a share of the champion's Brier score")
-    min_shadow_pairs: int = Field(200, ge=1, description="mature paired patients before leaving shadow")
-    min_requests: int = Field(200, ge=1, description="challenger requests in a ramp stage before the next one")
-    min_n: int = Field(30, ge=1, description="below it no statistical test rolls back; output faults always do")
-    dwell_days: float = Field(7.0, ge=0, description="shortest stay in each ramp stage")
-    watch_days: float = Field(30.0, ge=0, description="after promotion the old champion stays loaded this long")
-    harm_hold: float = Field(3.0, gt=1, description="any harm e-value at or above it forbids an advance")
-    exposure_cap: int = Field(20_000, ge=1, description="no advance once an unpromoted challenger answered so many")
-    censoring_weight_cap: float = Field(4.0, ge=1, description="largest inverse-censoring weight")
-    max_missing_labels: float = Field(0.2, ge=0, le=1, description="no advance above this share of overdue outcomes")
-    error_floor: float = Field(0.002, gt=0, lt=0.5, description="smallest error objective of the absolute test")
-    error_multiple: float = Field(2.0, ge=1, description="error objective as a multiple of the champion's rate")
-    constant_run: int = Field(50, ge=2, description="identical successive challenger scores that are an output fault")
-    sample_ratio_alpha: float = Field(0.001, gt=0, lt=1, description="sample-ratio mismatch at E >= 1/alpha")
-    blind_limit_s: float = Field(120.0, gt=0, description="seconds without telemetry before stepping down")
-    deadline_days: float = Field(365.0, gt=0, description="after the first outcome can mature; then retire")
-    cooldown_days: float = Field(7.0, ge=0, description="before a rolled-back digest can be opened again by a person")
-    approval_required: bool = Field(True, description="high-risk cancers need approval whatever is written here")
+    promotion_alpha: float = Field(
+        default=0.05, gt=0, lt=1, description="non-inferiority is proven at E >= 1/promotion_alpha"
+    )
+    margin_fraction: float = Field(
+        default=0.05, gt=0, lt=1, description="margin as a share of the champion's Brier score"
+    )
+    min_shadow_pairs: int = Field(default=200, ge=1, description="mature paired patients before leaving shadow")
+    min_requests: int = Field(default=200, ge=1, description="challenger requests in a ramp stage before the next one")
+    min_n: int = Field(default=30, ge=1, description="below it no statistical test rolls back; output faults always do")
+    dwell_days: float = Field(default=7.0, ge=0, description="shortest stay in each ramp stage")
+    watch_days: float = Field(default=30.0, ge=0, description="after promotion the old champion stays loaded this long")
+    harm_hold: float = Field(default=3.0, gt=1, description="any harm e-value at or above it forbids an advance")
+    exposure_cap: int = Field(
+        default=20_000, ge=1, description="no advance once an unpromoted challenger answered so many"
+    )
+    censoring_weight_cap: float = Field(default=4.0, ge=1, description="largest inverse-censoring weight")
+    max_missing_labels: float = Field(
+        default=0.2, ge=0, le=1, description="no advance above this share of overdue outcomes"
+    )
+    error_floor: float = Field(default=0.002, gt=0, lt=0.5, description="smallest error objective of the absolute test")
+    error_multiple: float = Field(default=2.0, ge=1, description="error objective as a multiple of the champion's rate")
+    constant_run: int = Field(
+        default=50, ge=2, description="identical successive challenger scores that are an output fault"
+    )
+    sample_ratio_alpha: float = Field(default=0.001, gt=0, lt=1, description="sample-ratio mismatch at E >= 1/alpha")
+    blind_limit_s: float = Field(default=120.0, gt=0, description="seconds without telemetry before stepping down")
+    deadline_days: float = Field(default=365.0, gt=0, description="after the first outcome can mature; then retire")
+    cooldown_days: float = Field(
+        default=7.0, ge=0, description="before a rolled-back digest can be opened again by a person"
+    )
+    approval_required: bool = Field(
+        default=True, description="high-risk cancers need approval whatever is written here"
+    )
 
     @model_validator(mode="after")
     def _ramp_rises(self) -> RolloutPolicy:

@@ -97,7 +97,7 @@ class TrafficRouter(Protocol):
         ...
 
     def apply(self, route: RouteState, now: float) -> AppliedRoute:
-        """Make `route` true and confirm it in the data plane. `now` is clinical time, for the verdict check.
+        """Make `route` true and confirm it in the data plane. `now` is wall time (seconds), for the verdict check.
 
         Raises:
             RouteConflict, RoutingUnavailable, RouteRejected: nothing was changed, or it is unknown whether it was.
@@ -114,7 +114,7 @@ class Authority(Protocol):
     """Knows the signed decision records."""
 
     def require(self, model_digest: str, cancer: str, needed: Scope, now: float) -> Any:
-        """Return the signed record, or raise an error that says why the model lacks the scope."""
+        """Return the signed record, or raise an error that says why the model lacks the scope at wall time `now`."""
         ...
 
 

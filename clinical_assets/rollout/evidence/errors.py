@@ -27,12 +27,12 @@ BROKEN = 0.5
 
 @dataclass(frozen=True)
 class ErrorEvidence:
-    """State of both service tests."""
+    """State of both service tests, and the (requests, errors) of each variant so far."""
 
     ratio: EProcess
     objective: EProcess
-    requests: int = 0
-    errors: int = 0
+    champion: tuple[int, int] = (0, 0)
+    challenger: tuple[int, int] = (0, 0)
 
     @classmethod
     def start(cls) -> ErrorEvidence:
@@ -50,18 +50,19 @@ class ErrorEvidence:
         return ErrorEvidence(
             _ratio(self.ratio, champion, challenger),
             _objective(self.objective, challenger, p0),
-            self.requests + challenger[0],
-            self.errors + challenger[1],
+            (self.champion[0] + champion[0], self.champion[1] + champion[1]),
+            (self.challenger[0] + challenger[0], self.challenger[1] + challenger[1]),
         )
 
     def to_json(self) -> dict[str, Any]:
         tests = {"ratio": self.ratio.to_json(), "objective": self.objective.to_json()}
-        return {**tests, "requests": self.requests, "errors": self.errors}
+        return {**tests, "champion": list(self.champion), "challenger": list(self.challenger)}
 
     @classmethod
     def from_json(cls, state: dict[str, Any]) -> ErrorEvidence:
         tests = (EProcess.from_json(state["ratio"]), EProcess.from_json(state["objective"]))
-        return cls(*tests, state["requests"], state["errors"])
+        champion, challenger = state["champion"], state["challenger"]
+        return cls(*tests, (champion[0], champion[1]), (challenger[0], challenger[1]))
 
 
 def _ratio(process: EProcess, champion: tuple[int, int], challenger: tuple[int, int]) -> EProcess:

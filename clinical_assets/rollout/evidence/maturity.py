@@ -75,7 +75,7 @@ def censoring_curve(times: Sequence[float], events: Sequence[int], horizon: floa
 def outcome_at_horizon(time: float, event: int, horizon: float, curve: CensoringCurve, cap: float) -> tuple[int, float]:
     """(outcome, weight) at `horizon` days: weight 0 for a patient censored before it.
 
-    The status is known when follow-up lasted to `min(event time, horizon)`, hence the weight 1 / G(min(time, horizon)-).
+    The status is known when follow-up lasted to min(event time, horizon), hence the weight 1 / G(min(time, horizon)-).
     """
     if event and time <= horizon:
         return 1, curve.weight(time, cap)

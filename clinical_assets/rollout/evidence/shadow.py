@@ -1,8 +1,8 @@
 """Both models score every patient and nobody sees the challenger: paired test of harm and of non-inferiority.
 
 `Z = w ((p_B - y)^2 - (p_A - y)^2)` is the weighted Brier difference of challenger B and champion A, w in [0, w_max]
-the inverse-censoring weight. Harm tests `E[Z] <= 0`, non-inferiority `E[Z] >= margin`. The bet's cap uses the range that
-the weights really allow. Both nulls are about the population, at any stopping time, with no further assumption.
+the inverse-censoring weight. Harm tests `E[Z] <= 0`, non-inferiority `E[Z] >= margin`. The bet's cap uses the range
+that the weights really allow. Both nulls are about the population, at any stopping time, with no further assumption.
 """
 
 from __future__ import annotations

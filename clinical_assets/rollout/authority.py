@@ -1,0 +1,74 @@
+"""Which model may act, by signed verdict, proven evidence and signed approval. Every route write asks here.
+
+This module is the one place of the rule that shadow evidence completes a verdict: where the gates could not show
+non-inferiority on a small test set (MP9, MP10 inconclusive) they grant `shadow`, and a non-inferiority proof from the
+mirrored patients of this very model stands in for those two checks. Nothing else is lifted.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from clinical_assets.audit.records import RecordStore, Refused, SignedRecord
+from clinical_assets.gates.verdict import Scope
+from clinical_assets.gates.verdicts import NON_INFERIORITY, limits
+from clinical_assets.rollout.entries import Rollout
+from clinical_assets.rollout.evidence_log import EvidenceLog
+from clinical_assets.rollout.ledger import Ledger
+from clinical_assets.rollout.plan import RolloutPlan
+from clinical_assets.rollout.routing import Authority
+
+
+class RolloutAuthority(Authority, Protocol):
+    """Verdicts and approvals. All times are wall time in seconds: a replayed clinical clock ages no signature."""
+
+    def approver(self, rollout: Rollout, now: float) -> str:
+        """Name of the person whose approval of this rollout stands, or an error that says why none does."""
+        ...
+
+
+class EvidenceAuthority:
+    """The records, completed by non-inferiority proven in shadow."""
+
+    def __init__(self, records: RecordStore, ledger: Ledger, environment: str) -> None:
+        self.records = records
+        self.ledger = ledger
+        self.environment = environment
+
+    def require(self, model_digest: str, cancer: str, needed: Scope, now: float) -> SignedRecord:
+        """Raises Refused unless the verdict, or the verdict and the shadow evidence together, grant `needed`."""
+        try:
+            return self.records.require(model_digest, cancer, needed, now)
+        except Refused:
+            if needed is not Scope.TRAFFIC:
+                raise
+            signed = self.records.require(model_digest, cancer, Scope.SHADOW, now)
+            if not self._lacks_only_non_inferiority(signed, cancer, now):
+                raise
+            if not self._proven_in_shadow(model_digest, cancer):
+                raise
+            return signed
+
+    def approver(self, rollout: Rollout, now: float) -> str:
+        """Raises StatementRefused when no approval stands."""
+        signed = self.records.statements.require_approval(
+            rollout.cancer, rollout.challenger, rollout.id, self.environment, rollout.author, now
+        )
+        return signed.statement.signed_by
+
+    def _lacks_only_non_inferiority(self, signed: SignedRecord, cancer: str, now: float) -> bool:
+        record = signed.record
+        waivers = self.records.statements.waivers(cancer, record.model_digest, now)
+        found = limits(record.reports, record.tier, waivers, now)
+        return bool(found) and all(limit.check_id in NON_INFERIORITY for limit in found)
+
+    def _proven_in_shadow(self, model_digest: str, cancer: str) -> bool:
+        log = EvidenceLog(self.ledger.engine)
+        for rollout in self.ledger.rollouts():
+            if (rollout.cancer, rollout.challenger) == (cancer, model_digest):
+                plan = RolloutPlan.model_validate(rollout.policy)
+                evidence = log.current(rollout.id, plan)
+                enough = evidence.paired.n >= plan.policy.min_shadow_pairs
+                if enough and evidence.paired.non_inferiority.rejects(plan.policy.promotion_alpha):
+                    return True
+        return False

@@ -1,0 +1,202 @@
+"""What the ledger gained for a rollout between two cursors, each patient once, at a cost that follows the new rows.
+
+A patient counts with the first request in shadow and the first in the split: later ones depend on it. A pair or answer
+is used when its horizon has passed and its outcome is posted, whichever comes last.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, exists, func, select
+
+from clinical_assets.rollout.entries import Arm, PredictionStatus
+from clinical_assets.rollout.evidence.state import Answer, Observed, Pair
+from clinical_assets.rollout.plan import RolloutPlan
+from clinical_assets.rollout.tables import outcomes, predictions
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """Everything logged up to `seq` and predicted up to `mature_until` (clinical seconds) has been used."""
+
+    seq: int = 0
+    mature_until: float = float("-inf")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """New rows between two cursors; see `News`."""
+
+    matured: int
+    pairs: list[Pair]
+    answers: list[Answer]
+    assigned: list[tuple[bool, float]]
+    scored: list[tuple[str, float | None, bool, float]]
+
+
+def last_seq(connection: Connection) -> int:
+    """Position of the latest prediction or outcome."""
+    heads = (connection.execute(select(func.max(table.c.seq))).scalar() for table in (predictions, outcomes))
+    return max(head or 0 for head in heads)
+
+
+def read(connection: Connection, rollout_id: str, plan: RolloutPlan, before: Cursor, until: Cursor) -> Rows:
+    """All that became usable after `before` and up to `until`, in the order of prediction time, then position."""
+    matured, pairs = _pairs(connection, rollout_id, plan, before, until)
+    return Rows(
+        matured,
+        pairs,
+        _answers(connection, rollout_id, plan, before, until),
+        _assigned(connection, rollout_id, before, until),
+        _scored(connection, rollout_id, plan, before, until),
+    )
+
+
+def _pairs(
+    connection: Connection, rollout_id: str, plan: RolloutPlan, before: Cursor, until: Cursor
+) -> tuple[int, list[Pair]]:
+    first, mirrored = predictions.alias("first"), predictions.alias("mirrored")
+    earlier = predictions.alias("earlier")
+    query = (
+        select(
+            first.c.request_id,
+            first.c.predicted_at,
+            first.c.risk.label("champion"),
+            mirrored.c.risk.label("challenger"),
+            first.c.seq,
+            mirrored.c.seq.label("other_seq"),
+            *_OUTCOME,
+        )
+        .join(mirrored, and_(mirrored.c.request_id == first.c.request_id, mirrored.c.digest == plan.challenger))
+        .outerjoin(outcomes, _outcome_of(first, until))
+        .where(
+            first.c.rollout_id == rollout_id,
+            first.c.digest == plan.champion,
+            first.c.arm == Arm.CHAMPION,
+            first.c.propensity == 0,
+            first.c.status == PredictionStatus.OK,
+            mirrored.c.arm == Arm.SHADOW,
+            mirrored.c.status == PredictionStatus.OK,
+            mirrored.c.seq <= until.seq,
+            ~exists().where(
+                earlier.c.rollout_id == rollout_id,
+                earlier.c.patient == first.c.patient,
+                earlier.c.arm == Arm.CHAMPION,
+                earlier.c.propensity == 0,
+                earlier.c.seq < first.c.seq,
+            ),
+        )
+    )
+    rows = _new(connection, query, first, [first.c.seq, mirrored.c.seq, outcomes.c.seq], before, until)
+    matured = sum(not _used(row.predicted_at, before, row.seq, row.other_seq) for row in rows)
+    pairs = [
+        Pair(row.champion, row.challenger, _observed(row))
+        for row in rows
+        if row.outcome_seq is not None and not _used(row.predicted_at, before, row.seq, row.other_seq, row.outcome_seq)
+    ]
+    return matured, pairs
+
+
+def _answers(connection: Connection, rollout_id: str, plan: RolloutPlan, before: Cursor, until: Cursor) -> list[Answer]:
+    first, mirrored = predictions.alias("first"), predictions.alias("mirrored")
+    query = (
+        select(
+            first.c.request_id,
+            first.c.predicted_at,
+            first.c.arm,
+            first.c.propensity,
+            first.c.risk,
+            first.c.seq,
+            mirrored.c.risk.label("other"),
+            *_OUTCOME,
+        )
+        .join(outcomes, _outcome_of(first, until))
+        .outerjoin(
+            mirrored,
+            and_(
+                mirrored.c.request_id == first.c.request_id,
+                mirrored.c.digest.in_((plan.champion, plan.challenger)),
+                mirrored.c.digest != first.c.digest,
+                mirrored.c.arm == Arm.SHADOW,
+                mirrored.c.status == PredictionStatus.OK,
+                mirrored.c.seq <= until.seq,
+            ),
+        )
+        .where(*_first_in_split(first, rollout_id), first.c.status == PredictionStatus.OK)
+    )
+    rows = _new(connection, query, first, [first.c.seq, outcomes.c.seq], before, until)
+    return [
+        Answer(row.arm == Arm.CHALLENGER, row.propensity, row.risk, row.other, _observed(row))
+        for row in rows
+        if not _used(row.predicted_at, before, row.seq, row.outcome_seq)
+    ]
+
+
+def _assigned(connection: Connection, rollout_id: str, before: Cursor, until: Cursor) -> list[tuple[bool, float]]:
+    first = predictions.alias("first")
+    query = select(first.c.arm, first.c.propensity).where(
+        *_first_in_split(first, rollout_id), first.c.seq > before.seq, first.c.seq <= until.seq
+    )
+    rows = connection.execute(query.order_by(first.c.seq)).all()
+    return [(row.arm == Arm.CHALLENGER, row.propensity) for row in rows]
+
+
+def _scored(
+    connection: Connection, rollout_id: str, plan: RolloutPlan, before: Cursor, until: Cursor
+) -> list[tuple[str, float | None, bool, float]]:
+    p = predictions.c
+    query = select(p.patient, p.risk, p.arm, p.recorded_at).where(
+        p.rollout_id == rollout_id, p.digest == plan.challenger, p.seq > before.seq, p.seq <= until.seq
+    )
+    rows = connection.execute(query.order_by(p.seq)).all()
+    return [(row.patient, row.risk, row.arm == Arm.CHALLENGER, row.recorded_at) for row in rows]
+
+
+def _first_in_split(first: Any, rollout_id: str) -> list[Any]:
+    earlier = predictions.alias("earlier")
+
+    def randomised(row: Any) -> list[Any]:
+        arms = row.c.arm.in_((Arm.CHAMPION, Arm.CHALLENGER))
+        return [row.c.rollout_id == rollout_id, arms, row.c.propensity > 0, row.c.propensity < 1]
+
+    same = (earlier.c.patient == first.c.patient, earlier.c.seq < first.c.seq)
+    return [*randomised(first), ~exists().where(*randomised(earlier), *same)]
+
+
+def _new(
+    connection: Connection, query: Any, first: Any, sequences: list[Any], before: Cursor, until: Cursor
+) -> list[Row[Any]]:
+    """Mature rows of which something is new: one indexed search for each way to be new."""
+    mature = query.where(first.c.seq <= until.seq, first.c.predicted_at <= until.mature_until)
+    searches = [mature.where(seq > before.seq) for seq in sequences]
+    if before.mature_until > float("-inf"):
+        searches.append(mature.where(first.c.predicted_at > before.mature_until))
+    found = {row.request_id: row for search in searches for row in connection.execute(search)}
+    return sorted(found.values(), key=lambda row: (row.predicted_at, row.seq))
+
+
+def _used(predicted_at: float, before: Cursor, *sequences: int) -> bool:
+    return predicted_at <= before.mature_until and max(sequences) <= before.seq
+
+
+_OUTCOME = (
+    outcomes.c.seq.label("outcome_seq"),
+    outcomes.c.time,
+    outcomes.c.event,
+    outcomes.c.label,
+    outcomes.c.recorded_at.label("outcome_at"),
+)
+
+
+def _outcome_of(scored: Any, until: Cursor) -> Any:
+    return and_(
+        outcomes.c.request_id == scored.c.request_id,
+        outcomes.c.cancer == scored.c.cancer,
+        outcomes.c.seq <= until.seq,
+    )
+
+
+def _observed(row: Row[Any]) -> Observed:
+    return Observed(row.time, row.event, row.label, row.outcome_at)

@@ -1,0 +1,170 @@
+"""The evidence of each rollout between ticks: what every step read, and the state that followed.
+
+An append-only, hash-chained row per step keeps its inputs (how far the ledger was read, the service counters) and the
+digest of the resulting state; the state itself is one row per rollout, a cache. Replaying the steps from the ledger
+gives the same bits, which `replay` proves.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from sqlalchemy import DDL, Column, Connection, Engine, Float, Integer, String, Table, Text, delete, event, select
+
+from clinical_assets.audit.chain import ChainState, HashChain, body_columns, chained_table, snapshot
+from clinical_assets.foundation.canonical import canonical_json, sha256_bytes
+from clinical_assets.foundation.database import metadata
+from clinical_assets.rollout.entries import Fence
+from clinical_assets.rollout.evidence.reading import Cursor, last_seq, read
+from clinical_assets.rollout.evidence.state import Evidence, News
+from clinical_assets.rollout.leases import check_fence
+from clinical_assets.rollout.plan import RolloutPlan
+from clinical_assets.rollout.tables import predictions
+
+IDLE_STEP_S = 10.0
+"""A step that learned nothing is stored only this often (seconds), to remember that telemetry still answers."""
+
+steps = chained_table(
+    "evidence_steps",
+    Column("rollout_id", String(96), nullable=False, index=True),
+    Column("at", Float, nullable=False),
+    Column("state_sha256", String(64), nullable=False),
+    *body_columns(),  # cursor, stage, wall time, counters
+)
+
+states = Table(
+    "evidence_states",
+    metadata,
+    Column("rollout_id", String(96), primary_key=True),
+    Column("step", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+)
+
+steps.add_is_dependent_on(predictions)
+for _name, _columns in (("time", "rollout_id, predicted_at"), ("patient", "rollout_id, patient, seq")):
+    _index = DDL(f"CREATE INDEX IF NOT EXISTS predictions_by_{_name} ON predictions ({_columns})")
+    event.listen(steps, "after_create", _index)
+
+
+class EvidenceMismatch(RuntimeError):
+    """Replaying the ledger does not give the evidence that was recorded: one of them was changed."""
+
+
+class EvidenceLog:
+    """Reads, moves on and replays the evidence of rollouts."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._chain = HashChain(steps)
+
+    def current(self, rollout_id: str, plan: RolloutPlan) -> Evidence:
+        """The evidence after the last stored step."""
+        with snapshot(self.engine) as connection:
+            return self._load(connection, rollout_id, plan)[0]
+
+    def step(
+        self,
+        rollout_id: str,
+        plan: RolloutPlan,
+        stage: str,
+        now: float,
+        wall: float,
+        counters: Mapping[str, tuple[int, int]] | None,
+        fence: Fence | None,
+    ) -> Evidence:
+        """Account for everything that became usable since the last step; without a fence nothing is stored.
+
+        Args:
+            now: clinical time, decides maturity. wall: wall time. counters: cumulative, by digest; `None` = no data.
+
+        Raises:
+            StaleLease: another holder took over; nothing was stored.
+        """
+        with snapshot(self.engine) as connection:
+            evidence, before, last = self._load(connection, rollout_id, plan)
+            until = Cursor(last_seq(connection), max(before.mature_until, now - plan.horizon_s))
+            news = _news(connection, rollout_id, plan, before, until, wall, stage, counters)
+        moved = evidence.update(news, plan)
+        idle = counters is None or (evidence.sampled_at is not None and wall - evidence.sampled_at < IDLE_STEP_S)
+        learned = any((news.matured, news.pairs, news.answers, news.assigned, news.scored))
+        learned = learned or stage != evidence.stage or moved.counters != evidence.counters
+        if fence is not None and (learned or not idle or evidence.sampled_at is None):
+            body = {"seq": until.seq, "mature_until": until.mature_until, "wall": wall, "stage": stage}
+            body["counters"] = None if counters is None else {k: list(v) for k, v in counters.items()}
+            self._store(rollout_id, now, canonical_json(body), moved, last, fence)
+        return moved
+
+    def replay(self, rollout_id: str, plan: RolloutPlan) -> Evidence:
+        """Recompute every step from the ledger and compare each state, bit by bit, with the one recorded.
+
+        Raises:
+            EvidenceMismatch: names the first step that differs.
+        """
+        with snapshot(self.engine) as connection:
+            return self._replay(connection, rollout_id, plan)[0]
+
+    def verify_chain(self) -> ChainState:
+        with snapshot(self.engine) as connection:
+            return self._chain.verify(connection)
+
+    def _load(self, connection: Connection, rollout_id: str, plan: RolloutPlan) -> tuple[Evidence, Cursor, int]:
+        query = select(steps).where(steps.c.rollout_id == rollout_id).order_by(steps.c.seq.desc()).limit(1)
+        last = connection.execute(query).first()
+        if last is None:
+            return Evidence.start(plan), Cursor(), 0
+        cached = connection.execute(select(states.c.state).where(states.c.rollout_id == rollout_id)).scalar()
+        if cached is None or sha256_bytes(cached.encode()) != last.state_sha256:
+            return self._replay(connection, rollout_id, plan)
+        body = json.loads(last.body)
+        return Evidence.from_json(json.loads(cached)), Cursor(body["seq"], body["mature_until"]), last.seq
+
+    def _replay(self, connection: Connection, rollout_id: str, plan: RolloutPlan) -> tuple[Evidence, Cursor, int]:
+        evidence, cursor, seq = Evidence.start(plan), Cursor(), 0
+        query = select(steps).where(steps.c.rollout_id == rollout_id).order_by(steps.c.seq)
+        for row in connection.execute(query).all():
+            body = json.loads(row.body)
+            until = Cursor(body["seq"], body["mature_until"])
+            counters = body["counters"] and {k: (v[0], v[1]) for k, v in body["counters"].items()}
+            news = _news(connection, rollout_id, plan, cursor, until, body["wall"], body["stage"], counters)
+            evidence, cursor, seq = evidence.update(news, plan), until, row.seq
+            if _state(evidence)[1] != row.state_sha256:
+                raise EvidenceMismatch(
+                    f"{plan.cancer}: rollout {rollout_id}, evidence step {seq}: the ledger no longer gives the state "
+                    "recorded; verify the chains and restore the database from backup"
+                )
+        return evidence, cursor, seq
+
+    def _store(self, rollout_id: str, now: float, body: bytes, evidence: Evidence, last: int, fence: Fence) -> None:
+        state, digest = _state(evidence)
+        with self.engine.begin() as connection:
+            check_fence(connection, fence)
+            row = {"rollout_id": rollout_id, "at": now, "state_sha256": digest, "body": body.decode()}
+            self._chain.append(connection, [row])
+            seq = self._chain.lock(connection)
+            connection.execute(delete(states).where(states.c.rollout_id == rollout_id, states.c.step == last))
+            connection.execute(states.insert(), {"rollout_id": rollout_id, "step": seq, "state": state})
+
+
+def _state(evidence: Evidence) -> tuple[str, str]:
+    text = canonical_json(evidence.to_json())
+    return text.decode(), sha256_bytes(text)
+
+
+def _news(
+    connection: Connection,
+    rollout_id: str,
+    plan: RolloutPlan,
+    before: Cursor,
+    until: Cursor,
+    wall: float,
+    stage: str,
+    counters: Mapping[str, tuple[int, int]] | None,
+) -> News:
+    rows = read(connection, rollout_id, plan, before, until)
+    return News(wall, stage, rows.matured, rows.pairs, rows.answers, rows.assigned, rows.scored, counters)
+
+
+def state_digest(evidence: Evidence) -> str:
+    """Identity of the evidence on which a decision was taken."""
+    return _state(evidence)[1]

@@ -1,0 +1,77 @@
+"""What is fixed when a rollout opens: policy, margin, horizon, censoring curve, error objective. Locked by digest."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from clinical_assets.foundation.canonical import sha256_json
+from clinical_assets.foundation.clock import SECONDS_PER_DAY
+from clinical_assets.rollout.evidence.maturity import CensoringCurve
+from clinical_assets.rollout.policy import RolloutPolicy
+
+
+class RolloutPlan(BaseModel):
+    """One rollout's design. `champion` is empty for a first deployment, where there is nothing to compare with.
+
+    Attributes:
+        champion_brier: champion's (censoring-weighted) Brier score on the locked test split, the unit of the margin.
+        champion_error_rate: champion's service error rate over the last 30 days, 0..1.
+        horizon_days: maturity of a survival outcome; `None` for a label, which counts as soon as it is posted.
+        censoring: chance of still being followed, from the training data.
+        split_scores: "both" only if the data plane logs both models' scores for the patients of both arms.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    cancer: str
+    challenger: str
+    champion: str = ""
+    policy: RolloutPolicy = RolloutPolicy()
+    risk_class: str = "high"
+    champion_brier: float = Field(default=0.0, ge=0, le=1)
+    champion_error_rate: float = Field(default=0.0, ge=0, le=1)
+    horizon_days: float | None = Field(default=None, gt=0)
+    censoring: CensoringCurve = CensoringCurve()
+    split_scores: Literal["own", "both"] = "own"
+
+    @model_validator(mode="after")
+    def _comparable(self) -> RolloutPlan:
+        if self.champion and self.champion_brier <= 0:
+            raise ValueError(f"{self.cancer}: champion_brier must be positive, it is the unit of the margin")
+        if self.champion == self.challenger:
+            raise ValueError(f"{self.cancer}: model {self.challenger[:12]} is already the champion")
+        return self
+
+    @property
+    def digest(self) -> str:
+        return sha256_json(self.model_dump(mode="json"))
+
+    @property
+    def initial(self) -> bool:
+        return not self.champion
+
+    @property
+    def margin(self) -> float:
+        """Non-inferiority margin in Brier units."""
+        return self.policy.margin_fraction * self.champion_brier
+
+    @property
+    def max_weight(self) -> float:
+        """Largest inverse-censoring weight that can occur."""
+        if self.horizon_days is None:
+            return 1.0
+        return self.censoring.weight(self.horizon_days, self.policy.censoring_weight_cap)
+
+    @property
+    def horizon_s(self) -> float:
+        return (self.horizon_days or 0.0) * SECONDS_PER_DAY
+
+    @property
+    def error_objective(self) -> float:
+        return self.policy.error_objective(self.champion_error_rate)
+
+    @property
+    def needs_approval(self) -> bool:
+        return self.policy.approval_required or self.risk_class == "high"

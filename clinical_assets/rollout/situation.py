@@ -1,0 +1,109 @@
+"""What the world says at a tick: telemetry, verdict, approval and the route as the data plane serves it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from clinical_assets.audit.records import Refused
+from clinical_assets.audit.statements import StatementRefused
+from clinical_assets.gates.verdict import Scope
+from clinical_assets.rollout import stages
+from clinical_assets.rollout.authority import RolloutAuthority
+from clinical_assets.rollout.controller import Reading, RouteReading
+from clinical_assets.rollout.entries import Rollout
+from clinical_assets.rollout.plan import RolloutPlan
+from clinical_assets.rollout.routing import (
+    NoData,
+    RouteState,
+    RoutingError,
+    RoutingUnavailable,
+    Telemetry,
+    TrafficRouter,
+)
+
+
+@dataclass(frozen=True)
+class TelemetrySample:
+    """Cumulative (requests, errors) by digest, `None` unless usable."""
+
+    reading: Reading
+    reason: str = ""
+    counters: Mapping[str, tuple[int, int]] | None = None
+
+
+def sample(telemetry: Telemetry, plan: RolloutPlan) -> TelemetrySample:
+    """Read the counters; what cannot be read is missing, never good and never bad."""
+    try:
+        counts = telemetry.counts(plan.cancer)
+    except (OSError, RoutingError) as error:
+        return TelemetrySample(Reading.NO_DATA, str(error))
+    except ValueError as error:
+        return TelemetrySample(Reading.CONFIG_ERROR, str(error))
+    if isinstance(counts, NoData):
+        return TelemetrySample(Reading.NO_DATA, counts.reason)
+    counters = {digest: (c.requests, c.errors) for digest, c in counts.items()}
+    if plan.challenger not in counters:
+        return TelemetrySample(Reading.INSUFFICIENT, "the challenger has no requests yet", counters)
+    return TelemetrySample(Reading.OK, "", counters)
+
+
+@dataclass(frozen=True)
+class RouteSight:
+    """The route as served, and how it compares with the intended one."""
+
+    reading: RouteReading
+    reason: str
+    served: RouteState | None
+
+    def weight_of(self, digest: str) -> float | None:
+        return None if self.served is None else float(self.served.weights.get(digest, 0))
+
+
+def look(router: TrafficRouter, cancer: str, intended: RouteState | None, begun: RouteState | None) -> RouteSight:
+    """Compare the served route with the intended one; `begun` is the target of a write that was interrupted."""
+    try:
+        served = router.read(cancer)
+    except RoutingUnavailable as error:
+        return RouteSight(RouteReading.UNREACHABLE, str(error), None)
+    if same(served, intended) or (begun is not None and same(served, begun)):
+        return RouteSight(RouteReading.AS_INTENDED, "", served)
+    if served is None:
+        return RouteSight(RouteReading.LOST, f"the route of {cancer} is gone; it should be {_said(intended)}", None)
+    reason = f"the data plane serves {_said(served)}, the ledger intends {_said(intended)}"
+    return RouteSight(RouteReading.MISMATCH, reason, served)
+
+
+def same(one: RouteState | None, other: RouteState | None) -> bool:
+    """Whether two routes treat patients alike; who wrote them and test pins do not matter."""
+    return _effect(one) == _effect(other)
+
+
+def verdict_problem(authority: RolloutAuthority, plan: RolloutPlan, needed: Scope, wall: float) -> str:
+    """Why the challenger lacks `needed`, "" if it does not."""
+    try:
+        authority.require(plan.challenger, plan.cancer, needed, wall)
+    except Refused as error:
+        return str(error)
+    return ""
+
+
+def approver(authority: RolloutAuthority, rollout: Rollout, plan: RolloutPlan, stage: str, wall: float) -> str:
+    """Who approved the promotion, "" if nobody did or nobody need."""
+    if stage != stages.APPROVAL or not plan.needs_approval:
+        return ""
+    try:
+        return authority.approver(rollout, wall)
+    except StatementRefused:
+        return ""
+
+
+def _effect(route: RouteState | None) -> tuple[object, ...] | None:
+    return None if route is None else (route.weights, route.challenger, route.mirror)
+
+
+def _said(route: RouteState | None) -> str:
+    if route is None:
+        return "no route"
+    shares = ", ".join(f"{digest[:12]} {weight} %" for digest, weight in route.weights.items())
+    return f"{shares}{', mirrored' if route.mirror else ''}"
