@@ -1,0 +1,52 @@
+"""Request counters from Envoy, attributed to the model that was tried."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from clinical_assets.rollout.routing import NoData, RouteConflict, RouteState, RoutingUnavailable, ServiceCounts
+from clinical_assets.serving.envoy.admin import EnvoyAdmin
+from clinical_assets.serving.envoy.reading import observe
+from clinical_assets.serving.envoy.resources import cluster_name, shadow_cluster
+from clinical_assets.serving.ports import PortError, Ports
+
+
+class EnvoyTelemetry:
+    """Implements `Telemetry`. Counts start at zero when Envoy starts or a cluster is made anew: a reset.
+
+    The champion, and a challenger with weight, are counted on patients' requests; a challenger without weight on its
+    mirrored copies. The two have separate clusters, so copies never enter the patients' error rate.
+    """
+
+    def __init__(self, dataplane: Path) -> None:
+        self.dataplane = dataplane
+
+    def counts(self, cancer: str) -> dict[str, ServiceCounts] | NoData:
+        """
+        Raises:
+            ValueError: a cluster with more than one server, whose counters cannot be attributed to one model.
+        """
+        try:
+            admin = EnvoyAdmin(Ports.recorded(self.dataplane).admin)
+            observed = observe(cancer, admin.routes()[1])
+            hosts = admin.hosts()
+        except (PortError, RoutingUnavailable, RouteConflict) as error:
+            return NoData(str(error))
+        if observed is None:
+            return NoData(f"{cancer}: Envoy has no route for it")
+        counts = {}
+        for digest, cluster in _counted_clusters(observed.state).items():
+            servers = hosts.get(cluster, [])
+            if len(servers) > 1:
+                raise ValueError(f"{cancer}: cluster {cluster} has {len(servers)} servers where one is expected")
+            if servers:
+                counts[digest] = ServiceCounts(servers[0].attempts, servers[0].failures)
+        return counts
+
+
+def _counted_clusters(route: RouteState) -> dict[str, str]:
+    clusters = {route.champion: cluster_name(route.cancer, route.champion)}
+    if route.challenger is not None:
+        named = cluster_name if route.weight else shadow_cluster
+        clusters[route.challenger] = named(route.cancer, route.challenger)
+    return clusters
