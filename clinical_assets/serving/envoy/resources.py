@@ -177,6 +177,7 @@ def _server(cancer: str, digest: str, suffix: str, port: int) -> dict[str, Any]:
         "type": "STATIC",
         "connect_timeout": "0.5s",
         "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
+        "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": _connections()},
         "health_checks": [
             {
                 "timeout": "1s",
@@ -187,6 +188,15 @@ def _server(cancer: str, digest: str, suffix: str, port: int) -> dict[str, Any]:
                 "http_health_check": {"path": f"/v2/models/{cancer}/versions/{digest}/ready"},
             }
         ],
+    }
+
+
+def _connections() -> dict[str, Any]:
+    """Envoy drops idle connections before the server does (75 s), so no request meets a connection being closed."""
+    return {
+        "@type": f"{TYPES}extensions.upstreams.http.v3.HttpProtocolOptions",
+        "explicit_http_config": {"http_protocol_options": {}},
+        "common_http_protocol_options": {"idle_timeout": "60s"},
     }
 
 

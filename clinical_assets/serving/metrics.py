@@ -1,0 +1,35 @@
+"""Prometheus metrics of one model server, in a registry of their own."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+
+_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+
+class ServerMetrics:
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self.requests = Counter(
+            "clinical_inference_requests",
+            "Inference requests by model, arm and status code; digest and arm are empty when none answered",
+            ["cancer", "digest", "arm", "code"],
+            registry=self.registry,
+        )
+        self.seconds = Histogram(
+            "clinical_inference_seconds",
+            "Time from the complete request to the durable answer",
+            ["cancer"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.group = Histogram(
+            "clinical_prediction_log_group_size",
+            "Predictions in one commit of the prediction log",
+            buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
+            registry=self.registry,
+        )
+        self.models = Gauge(
+            "clinical_model_ready", "1 if the desired model is served", ["cancer", "digest"], registry=self.registry
+        )
