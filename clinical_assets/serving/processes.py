@@ -1,7 +1,7 @@
 """One supervised process: started, or taken over from a supervisor that was killed; probed; stopped.
 
-Children run in sessions of their own and outlive a killed supervisor, so patients' requests are still answered; the next
-supervisor recognises them by process id, start time and command line and takes them over.
+Children run in sessions of their own and outlive a killed supervisor, so patients' requests are still answered. The
+next supervisor recognises them by process id, start time and command line and takes them over.
 """
 
 from __future__ import annotations
