@@ -117,6 +117,10 @@ class HashChain:
         """Keep other appenders out until the transaction ends; returns the last `seq` given out."""
         return _locked_head(connection, self.sequence).last_seq
 
+    def head(self, connection: Connection) -> str:
+        """Entry hash of the last row; other appenders are kept out until the transaction ends."""
+        return _locked_head(connection, self.name).head
+
     def append(
         self, connection: Connection, rows: Sequence[Mapping[str, Any]], signer: Signer | None = None, at_utc: str = ""
     ) -> list[str]:
@@ -203,9 +207,7 @@ class HashChain:
             if with_bodies and sha256_bytes(entry.pop("body").encode()) != entry["body_sha256"]:
                 return ChainState(False, count, f"{where}: its body was changed after it was written")
             if entry["previous"] != previous:
-                return ChainState(
-                    False, count, f"{where}: does not follow the row before it; a row was removed or added"
-                )
+                return ChainState(False, count, f"{where}: does not follow the row before; one was removed or added")
             if self._hash(entry) != stored:
                 return ChainState(False, count, f"{where}: was changed after it was written")
             if expected.get(count, stored) != stored:
@@ -251,11 +253,16 @@ def _locked_head(connection: Connection, chain: str) -> Row[Any]:
     row = connection.execute(query).first()
     if row is None:
         insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-        empty = {"length": 0, "last_seq": 0, "head": GENESIS, "sealed_length": 0, "sealed_head": GENESIS}
-        connection.execute(
-            insert(heads).on_conflict_do_nothing(),
-            {"chain": chain, **empty, "sealed_utc": "", "key_id": "", "signature": ""},
-        )
+        values = {
+            "chain": chain,
+            "length": 0,
+            "last_seq": 0,
+            "head": GENESIS,
+            "sealed_length": 0,
+            "sealed_head": GENESIS,
+        }
+        values |= {"sealed_utc": "", "key_id": "", "signature": ""}
+        connection.execute(insert(heads).on_conflict_do_nothing(), values)
         row = connection.execute(query).one()
     return row
 

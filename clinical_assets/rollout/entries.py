@@ -106,7 +106,7 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class ScoredPair:
-    """Champion's and challenger's scores of one mirrored request. `seq` = position at which the pair became complete."""
+    """Champion's and challenger's scores of one mirrored request. `seq`: where the pair became complete."""
 
     seq: int
     request_id: str
@@ -119,7 +119,7 @@ class ScoredPair:
 
 @dataclass(frozen=True, slots=True)
 class SplitScore:
-    """A score given under randomised assignment; `counterpart` = the other model's mirrored score, where there is one."""
+    """A score given under randomised assignment; `counterpart`: the other model's mirrored score, if there is one."""
 
     seq: int
     request_id: str
@@ -162,7 +162,7 @@ class Rollout:
 
 @dataclass(frozen=True)
 class Transition:
-    """One decision as it was taken and what it led to. `weight` (0..100) is intended, `observed_weight` seen in the data plane."""
+    """One decision and what it led to. `weight` (0..100) was intended, `observed_weight` seen in the data plane."""
 
     rollout_id: str
     cancer: str

@@ -1,4 +1,4 @@
-"""Intents: what is about to be written to a route is stored first, so that a crash leaves a trace to finish or revert."""
+"""Intents: a route is stored before it is written, so that a crash leaves a trace to finish or revert."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The ledger's tables; one schema for SQLite and PostgreSQL. All are append-only and hash-chained, except leases.
 
 Predictions and outcomes draw `seq` from one counter, so that "what has happened since seq" has one answer for both.
-`patient` is a keyed pseudonym. Times are seconds since the epoch: `*_at` on the clinical clock, `recorded_at` wall time.
+`patient` is a keyed pseudonym. Times are seconds since the epoch, on the clinical clock; `recorded_at` is wall time.
 """
 
 from __future__ import annotations
