@@ -41,8 +41,7 @@ class DataPlaneStatus:
 
 def status(home: Home) -> DataPlaneStatus:
     """What runs now; the supervisor's own record of each process."""
-    lock = home.dataplane / "supervisor.lock"
-    supervisor = holder(lock) if lock.exists() else None
+    supervisor = holder(home.dataplane / "supervisor.lock")
     try:
         ports = Ports.recorded(home.dataplane)
         records = json.loads((home.dataplane / "processes.json").read_text())
@@ -68,25 +67,29 @@ def ensure_running(home: Home, timeout: float = START_SECONDS) -> Ports:
     log.parent.mkdir(exist_ok=True)
     child: subprocess.Popen[bytes] | None = None
     offset = log.stat().st_size if log.exists() else 0
-    if status(home).supervisor is None:
-        with log.open("ab") as output:
-            child = subprocess.Popen(
-                (sys.executable, "-m", "clinical_assets.serving.supervisor"),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, "CLINICAL_HOME": str(home.root), "PYTHONPATH": os.pathsep.join(sys.path)},
-                start_new_session=True,
-            )
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
-        if child is not None and child.poll() not in (None, 0):
-            raise DataPlaneError(_tail(log, offset) or f"the supervisor ended with code {child.returncode}; see {log}")
         now = status(home)
         if now.ready and now.ports is not None and _answers(now.ports):
             return now.ports
+        if now.supervisor is None and child is None:
+            child = _start(home, log)
+        elif now.supervisor is None and child is not None and child.poll() is not None:
+            raise DataPlaneError(_tail(log, offset) or f"the supervisor ended with code {child.returncode}; see {log}")
         time.sleep(0.05)
     raise DataPlaneError(f"the data plane is not ready after {timeout:g} s; see the logs in {log.parent}")
+
+
+def _start(home: Home, log: Path) -> subprocess.Popen[bytes]:
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            (sys.executable, "-m", "clinical_assets.serving.supervisor"),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "CLINICAL_HOME": str(home.root), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            start_new_session=True,
+        )
 
 
 def stop(home: Home, timeout: float = 30.0) -> bool:
@@ -96,7 +99,7 @@ def stop(home: Home, timeout: float = 30.0) -> bool:
         DataPlaneError: still running after `timeout` seconds.
     """
     supervisor = status(home).supervisor
-    if supervisor is None or supervisor <= 0:
+    if supervisor is None:
         return False
     with contextlib.suppress(ProcessLookupError):
         os.kill(supervisor, signal.SIGTERM)
@@ -105,9 +108,7 @@ def stop(home: Home, timeout: float = 30.0) -> bool:
         if status(home).supervisor != supervisor:
             return True
         time.sleep(0.05)
-    raise DataPlaneError(
-        f"supervisor {supervisor} did not stop within {timeout:g} s; end it with `kill -9 {supervisor}`"
-    )
+    raise DataPlaneError(f"supervisor {supervisor} did not stop in {timeout:g} s; end it with `kill -9 {supervisor}`")
 
 
 def _answers(ports: Ports) -> bool:

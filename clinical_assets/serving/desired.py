@@ -53,7 +53,7 @@ class DesiredState:
         def choose(slots: Slots) -> Slots:
             if digest in slots.values():
                 return slots
-            free = [slot for slot in SLOTS if slots[slot] is None] or [
+            free: list[Slot] = [slot for slot in SLOTS if slots[slot] is None] or [
                 slot for slot in SLOTS if keep in slots.values() and slots[slot] != keep
             ]
             if not free:

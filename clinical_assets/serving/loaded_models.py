@@ -53,7 +53,7 @@ class LoadedModels:
             models: directory with one subdirectory per model digest.
             records: asked for a signed verdict of at least `shadow` scope before a model is read.
         """
-        self.slot = slot
+        self.slot: Slot = slot
         self._desired = desired
         self._models = models
         self._records = records

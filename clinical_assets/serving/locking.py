@@ -45,9 +45,16 @@ def locked(path: Path, timeout: float) -> Iterator[None]:
 
 
 def holder(path: Path) -> int | None:
-    """Process id of the present holder of `path`, `None` if nobody holds it."""
+    """Process id of the present holder of `path`, `None` if nobody holds it (or has not yet written who it is)."""
     try:
-        with locked(path, timeout=0):
-            return None
-    except LockBusy as busy:
-        return int(busy.holder) if busy.holder.isdigit() else -1
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return None
+    except BlockingIOError:
+        text = os.pread(handle, 64, 0).decode().strip()
+        return int(text) if text.isdigit() else None
+    finally:
+        os.close(handle)

@@ -102,7 +102,7 @@ def _conflict(entries: Sequence[Prediction], conflicts: set[tuple[str, str]]) ->
     return None
 
 
-def _settle(results: list[tuple[asyncio.Future[None], Exception | None]]) -> None:
+def _settle(results: Sequence[tuple[asyncio.Future[None], Exception | None]]) -> None:
     for future, problem in results:
         if future.done():  # the client went away
             continue

@@ -39,6 +39,15 @@ class ProcessSpec:
     log: Path
 
 
+def survivor(spec: ProcessSpec) -> dict[str, Any] | None:
+    """Record of a running process with exactly this command line, which holds the state directory and the port."""
+    for process in psutil.process_iter(["pid", "cmdline", "create_time", "status"]):
+        info = process.info
+        if tuple(info["cmdline"] or ()) == spec.command and info["status"] != psutil.STATUS_ZOMBIE:
+            return {"pid": info["pid"], "created": info["create_time"], "command": info["cmdline"]}
+    return None
+
+
 @dataclass
 class SupervisedProcess:
     """Mutable state of one process. Times are on the monotonic clock."""
@@ -58,7 +67,10 @@ class SupervisedProcess:
         """Restart it if it died (with growing delay), kill it if it hangs."""
         if self.process is None:
             if time.monotonic() >= self._start_at:
-                self.start()
+                try:
+                    self.start()
+                except (OSError, psutil.Error) as error:
+                    self._died(f"could not be started ({error})")
             return
         if not self._alive():
             self._died(f"ended with code {self.child.returncode}" if self.child else "ended")

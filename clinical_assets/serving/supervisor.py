@@ -25,7 +25,7 @@ from clinical_assets.serving.envoy.bootstrap import write_bootstrap
 from clinical_assets.serving.envoy.rebinding import rebind_clusters
 from clinical_assets.serving.locking import LockBusy, locked
 from clinical_assets.serving.ports import PortError, Ports
-from clinical_assets.serving.processes import ProcessSpec, SupervisedProcess
+from clinical_assets.serving.processes import ProcessSpec, SupervisedProcess, survivor
 
 STEP_SECONDS = 0.25
 logger = logging.getLogger(__name__)
@@ -83,29 +83,35 @@ class Supervisor:
         self._state.unlink(missing_ok=True)
 
     def _adopt(self) -> None:
+        """Take over what a killed supervisor left behind: as it recorded it, or by the very same command line."""
         try:
             recorded = json.loads(self._state.read_text())
         except (FileNotFoundError, ValueError):
-            return
+            recorded = {}
         for process in self._processes:
-            if record := recorded.get(process.spec.name):
+            record = recorded.get(process.spec.name) or survivor(process.spec)
+            if record is not None:
                 taken = process.adopt(record)
                 logger.warning(
-                    "%s (process %s): %s", process.spec.name, record["pid"], "taken over" if taken else "ended"
+                    "%s (process %s) %s", process.spec.name, record["pid"], "taken over" if taken else "left"
                 )
 
     def _write_state(self) -> None:
         records = {process.spec.name: process.record() for process in self._processes}
         state = json.dumps(records, indent=1).encode()
         if state != self._written:
-            write_atomic(self._state, state)
+            try:
+                write_atomic(self._state, state)
+            except OSError as error:  # a full disk must not end the data plane; the next step tries again
+                logger.error("%s cannot be written: %s", self._state, error)
+                return
             self._written = state
 
     @contextmanager
     def _only_one(self) -> Iterator[None]:
         path = self.home.dataplane / "supervisor.lock"
         try:
-            with locked(path, timeout=0):
+            with locked(path, timeout=1.0):  # longer than the moment for which somebody may look at the lock
                 yield
         except LockBusy as busy:
             raise AlreadyRunning(

@@ -94,7 +94,7 @@ def fit_model(seed: int) -> FamilyModel:
     )
     hazard = np.exp(0.1 * frame["nodes"] + 0.4 * (grades == "poor")) / 3000
     time_to_event = rng.exponential(1 / hazard)
-    outcomes = Outcomes("survival", np.minimum(time_to_event, 3000.0), (time_to_event < 3000).astype(np.int8), None)
+    outcomes = Outcomes("survival", np.minimum(time_to_event, 3000.0), time_to_event < 3000, None)
     return FamilyModel("cox", features_of(CONTRACT), "survival", seed, HORIZON).fit(frame, outcomes)
 
 
@@ -129,9 +129,7 @@ class Hospital:
 
 def make_hospital(root: Path, models: tuple[FamilyModel, FamilyModel]) -> Hospital:
     home = Home(root / "state").prepare()
-    digests = [
-        publish_model(model, home.objects / "models", CONTRACT, HORIZON, {"cancer": CANCER}).name for model in models
-    ]
+    digests = [publish_model(model, home.objects / "models", CONTRACT, CANCER, {}).name for model in models]
     engine = engine_for(home.database_url)
     records, ledger = RecordStore(engine, KeyStore(home.keys)), Ledger(engine)
     create_tables(engine)

@@ -18,6 +18,8 @@ from clinical_assets.serving.ports import LOOPBACK
 TYPES = "type.googleapis.com/envoy."
 REQUEST_TIMEOUT = "10s"
 ATTEMPT_TIMEOUT = "2.5s"
+_NO_RETRY_LIMIT = {"thresholds": [{"max_retries": 1024}]}
+"""Envoy's own limit is 3 at a time: with more patients than that, a dead server would cost answers."""
 
 
 def cluster_name(cancer: str, digest: str, suffix: str = "") -> str:
@@ -145,7 +147,7 @@ def _overwrite(headers: dict[str, str]) -> list[dict[str, Any]]:
 
 
 def _patience() -> dict[str, Any]:
-    """Retries bridge the restart of a killed server; a retry keeps its request id, so nothing is logged twice.
+    """Retries bridge the restart of a killed server (3 s); a retry keeps its request id, so nothing is logged twice.
 
     `previous_priorities` makes the retry go to the next member of the aggregate cluster instead of the dead one.
     """
@@ -159,7 +161,7 @@ def _patience() -> dict[str, Any]:
     retry = {
         "retry_on": "connect-failure,refused-stream,reset,retriable-status-codes",
         "retriable_status_codes": [503],
-        "num_retries": 10,
+        "num_retries": 30,
         "per_try_timeout": ATTEMPT_TIMEOUT,
         "retry_back_off": {"base_interval": "0.1s", "max_interval": "1s"},
         "retry_priority": priority,
@@ -176,6 +178,7 @@ def _server(cancer: str, digest: str, suffix: str, port: int) -> dict[str, Any]:
         "name": name,
         "type": "STATIC",
         "connect_timeout": "0.5s",
+        "circuit_breakers": _NO_RETRY_LIMIT,
         "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
         "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": _connections()},
         "health_checks": [
@@ -206,6 +209,7 @@ def _aggregate(name: str, members: list[str]) -> dict[str, Any]:
         "@type": f"{TYPES}config.cluster.v3.Cluster",
         "name": name,
         "connect_timeout": "0.5s",
+        "circuit_breakers": _NO_RETRY_LIMIT,
         "lb_policy": "CLUSTER_PROVIDED",
         "cluster_type": {"name": "envoy.clusters.aggregate", "typed_config": kind},
     }
