@@ -16,6 +16,7 @@ from clinical_assets.foundation.home import Home
 from clinical_assets.serving.envoy.admin import EnvoyAdmin
 from clinical_assets.serving.locking import holder
 from clinical_assets.serving.ports import PortError, Ports
+from clinical_assets.serving.processes import python_path
 from clinical_assets.serving.readiness import ask
 
 START_SECONDS = 60.0
@@ -87,7 +88,7 @@ def _start(home: Home, log: Path) -> subprocess.Popen[bytes]:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "CLINICAL_HOME": str(home.root), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env={**os.environ, "CLINICAL_HOME": str(home.root), "PYTHONPATH": python_path()},
             start_new_session=True,
         )
 

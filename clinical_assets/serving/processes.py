@@ -39,6 +39,12 @@ class ProcessSpec:
     log: Path
 
 
+def python_path() -> str:
+    """`PYTHONPATH` with which a child process runs this very code, wherever it is started."""
+    root = str(Path(__file__).parents[2])
+    return os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
+
+
 def survivor(spec: ProcessSpec) -> dict[str, Any] | None:
     """Record of a running process with exactly this command line, which holds the state directory and the port."""
     for process in psutil.process_iter(["pid", "cmdline", "create_time", "status"]):

@@ -9,14 +9,12 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 
 from clinical_assets.foundation.files import write_atomic
 from clinical_assets.foundation.home import Home, StateDirectoryError
@@ -25,7 +23,7 @@ from clinical_assets.serving.envoy.bootstrap import write_bootstrap
 from clinical_assets.serving.envoy.rebinding import rebind_clusters
 from clinical_assets.serving.locking import LockBusy, locked
 from clinical_assets.serving.ports import PortError, Ports
-from clinical_assets.serving.processes import ProcessSpec, SupervisedProcess, survivor
+from clinical_assets.serving.processes import ProcessSpec, SupervisedProcess, python_path, survivor
 
 STEP_SECONDS = 0.25
 logger = logging.getLogger(__name__)
@@ -142,7 +140,7 @@ def _specs(home: Home, ports: Ports) -> list[ProcessSpec]:
                 *(sys.executable, "-m", "clinical_assets.serving.model_server"),
                 *("--slot", slot, "--port", str(getattr(ports, slot)), "--home", str(home.root)),
             ),
-            environment={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": _package_root()},
+            environment={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": python_path()},
             port=getattr(ports, slot),
             probe="/v2/health/live",
             log=logs / f"{slot}.log",
@@ -150,12 +148,6 @@ def _specs(home: Home, ports: Ports) -> list[ProcessSpec]:
         for slot in SLOTS
     ]
     return [gateway, *servers]
-
-
-def _package_root() -> str:
-    """So that the servers run this very code wherever the supervisor was started."""
-    root = str(Path(__file__).parents[2])
-    return os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
 
 
 def main() -> int:
