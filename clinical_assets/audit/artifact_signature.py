@@ -5,6 +5,8 @@ The signature is kept outside the directory, because the model digest covers eve
 
 from __future__ import annotations
 
+import os
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +41,7 @@ def sign_directory(directory: Path, signature: Path, keys: KeyStore) -> str:
     from model_signing import signing
 
     private, key_id = _artifact_key(keys)
-    aside = signature.with_name(f".{signature.name}.unsigned")
+    aside = signature.with_name(f".{signature.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
         signing.Config().use_elliptic_key_signer(private_key=private).sign(directory, aside)
         write_atomic(signature, aside.read_bytes())

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Column, Connection, Engine, Float, Integer, Row, String, Table, Text, select, update
@@ -21,6 +21,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from clinical_assets.audit.append_only import append_only
 from clinical_assets.audit.keys import KeyStore, Signer
+from clinical_assets.audit.seals import Seal, make_seal, sealed_columns
 from clinical_assets.foundation.canonical import canonical_json, sha256_bytes
 from clinical_assets.foundation.database import metadata
 
@@ -48,25 +49,6 @@ class ChainState:
     ok: bool
     entries: int
     problem: str = ""
-
-
-@dataclass(frozen=True)
-class Seal:
-    """A signed statement that `chain` had `length` rows and ended in `head`."""
-
-    chain: str
-    length: int
-    head: str
-    sealed_utc: str
-    key_id: str
-    signature: str
-
-    def signed_bytes(self) -> bytes:
-        return _seal_bytes(self.chain, self.length, self.head, self.sealed_utc)
-
-    def to_json(self) -> bytes:
-        """For a copy kept outside the database."""
-        return canonical_json(asdict(self))
 
 
 def chained_table(name: str, *columns: Any) -> Table:
@@ -148,7 +130,7 @@ class HashChain:
         length = head.length + len(entries)
         values = {"length": length, "head": previous}
         if signer:
-            values |= _sealed(self.name, length, previous, at_utc, signer)
+            values |= sealed_columns(make_seal(self.name, length, previous, at_utc, signer))
         connection.execute(update(heads).where(heads.c.chain == self.name).values(**values))
         connection.execute(update(heads).where(heads.c.chain == self.sequence).values(last_seq=last_seq + len(entries)))
         return [entry["entry_hash"] for entry in entries]
@@ -156,9 +138,9 @@ class HashChain:
     def seal(self, connection: Connection, signer: Signer, at_utc: str) -> Seal:
         """Sign the present head; keep the returned copy elsewhere to detect a restored older database."""
         head = _locked_head(connection, self.name)
-        values = _sealed(self.name, head.length, head.head, at_utc, signer)
-        connection.execute(update(heads).where(heads.c.chain == self.name).values(**values))
-        return Seal(self.name, head.length, head.head, at_utc, signer.key_id, values["signature"])
+        seal = make_seal(self.name, head.length, head.head, at_utc, signer)
+        connection.execute(update(heads).where(heads.c.chain == self.name).values(**sealed_columns(seal)))
+        return seal
 
     def verify(
         self,
@@ -185,9 +167,7 @@ class HashChain:
                 return ChainState(False, head.length, problem)
             expected |= {head.sealed_length: head.sealed_head, head.length: head.head}
         if witness is not None:
-            if witness.chain != self.name or (
-                keys and not keys.verify(witness.key_id, witness.signed_bytes(), witness.signature, signer_name)
-            ):
+            if witness.chain != self.name or (keys and not witness.valid(keys, signer_name)):
                 return ChainState(False, 0, f"{self.name}: the witness is not a valid seal of this chain")
             if expected.get(witness.length, witness.head) != witness.head:
                 return ChainState(False, 0, f"{self.name}: the head contradicts the witness at row {witness.length}")
@@ -224,28 +204,13 @@ class HashChain:
     ) -> str:
         if every_row_sealed and head.sealed_length != head.length:
             return f"{self.name}: the seal covers {head.sealed_length} of {head.length} rows"
-        if keys and head.sealed_length:
-            data = _seal_bytes(self.name, head.sealed_length, head.sealed_head, head.sealed_utc)
-            if not keys.verify(head.key_id, data, head.signature, signer_name):
-                return f"{self.name}: the seal of row {head.sealed_length} has no valid signature"
+        seal = Seal(self.name, head.sealed_length, head.sealed_head, head.sealed_utc, head.key_id, head.signature)
+        if keys and seal.length and not seal.valid(keys, signer_name):
+            return f"{self.name}: the seal of row {seal.length} has no valid signature"
         return ""
 
     def _hash(self, entry: Mapping[str, Any]) -> str:
         return sha256_bytes(canonical_json({"chain": self.name, **entry}))
-
-
-def _seal_bytes(chain: str, length: int, head: str, sealed_utc: str) -> bytes:
-    return b"chain-seal\n" + canonical_json([chain, length, head, sealed_utc])
-
-
-def _sealed(chain: str, length: int, head: str, at_utc: str, signer: Signer) -> dict[str, Any]:
-    return {
-        "sealed_length": length,
-        "sealed_head": head,
-        "sealed_utc": at_utc,
-        "key_id": signer.key_id,
-        "signature": signer.sign(_seal_bytes(chain, length, head, at_utc)),
-    }
 
 
 def _locked_head(connection: Connection, chain: str) -> Row[Any]:

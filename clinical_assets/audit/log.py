@@ -13,8 +13,9 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Engine, String, select
 
-from clinical_assets.audit.chain import ChainState, HashChain, Seal, body_columns, chained_table, snapshot
+from clinical_assets.audit.chain import ChainState, HashChain, body_columns, chained_table, snapshot
 from clinical_assets.audit.keys import PLATFORM, KeyStore
+from clinical_assets.audit.seals import Seal
 from clinical_assets.foundation.canonical import canonical_json
 
 audit_log = chained_table(

@@ -7,16 +7,17 @@ Times are wall-clock: a replayed clinical clock does not age a verdict.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 from sqlalchemy import Column, Connection, Engine, Row, String, select
 
-from clinical_assets.audit.chain import ChainState, HashChain, Seal, body_columns, chained_table, snapshot
-from clinical_assets.audit.keys import PLATFORM, KeyStore
+from clinical_assets.audit.chain import ChainState, HashChain, body_columns, chained_table, snapshot
+from clinical_assets.audit.decision import DecisionRecord, Refused, SignedRecord
+from clinical_assets.audit.keys import PLATFORM, KeyStore, Signer
 from clinical_assets.audit.log import AuditLog
-from clinical_assets.audit.statements import StatementStore
+from clinical_assets.audit.seals import Seal
+from clinical_assets.audit.statement_store import StatementStore
 from clinical_assets.foundation.canonical import canonical_json, sha256_bytes
 from clinical_assets.foundation.clock import SECONDS_PER_DAY, utc_iso
 from clinical_assets.gates.facts import utc_seconds
@@ -35,44 +36,6 @@ records = chained_table(
     Column("recorded_utc", String(32), nullable=False),
     *body_columns(),
 )
-
-
-class Refused(RuntimeError):
-    """The model may not act as asked; the message says why and what would change it."""
-
-
-class DecisionRecord(BaseModel):
-    """What was judged, by which rules, from which data and code, with what result.
-
-    `scope` is what the reports granted when the record was issued; whoever relies on it recomputes it.
-    `previous` is the entry hash of the record before it in the store.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    cancer: str
-    model_digest: str = Field(pattern="^[0-9a-f]{64}$")
-    data_digests: dict[str, str]
-    policy_digest: str
-    lineage: dict[str, Any]
-    reports: dict[GateName, GateReport]
-    scope: Scope
-    tier: Tier
-    issued_utc: str
-    expires_utc: str
-    previous: str
-    actor: str
-
-
-@dataclass(frozen=True)
-class SignedRecord:
-    """`digest` is the SHA-256 of the signed bytes; `scope` what the reports grant now (set by `require`)."""
-
-    digest: str
-    record: DecisionRecord
-    signature: str
-    key_id: str
-    scope: Scope
 
 
 class RecordStore:
@@ -130,9 +93,8 @@ class RecordStore:
                 previous=self._chain.head(connection),
                 actor=actor,
             )
-            body = _canonical(record)
-            signature = signer.sign(_signed_bytes("decision", body))
-            self._append(connection, "decision", cancer, model_digest, body, signature, issued_utc)
+            body = record.canonical()
+            signature = self._append(connection, signer, "decision", cancer, model_digest, body, issued_utc)
             self._audit.append_within(
                 connection,
                 actor,
@@ -157,8 +119,8 @@ class RecordStore:
                 raise Refused(f"model {model_digest[:12]} has no decision record to revoke; check the digest")
             content = {"model_digest": model_digest, "reason": reason, "actor": actor, "revoked_utc": revoked_utc}
             body = canonical_json(content)
-            signature = self.keys.signer(PLATFORM).sign(_signed_bytes("revocation", body))
-            self._append(connection, "revocation", latest.cancer, model_digest, body, signature, revoked_utc)
+            signer = self.keys.signer(PLATFORM)
+            self._append(connection, signer, "revocation", latest.cancer, model_digest, body, revoked_utc)
             payload = {"reason": reason, "cancer": latest.cancer}
             self._audit.append_within(connection, actor, "revoke_model", model_digest, payload, revoked_utc)
 
@@ -248,14 +210,14 @@ class RecordStore:
     def _append(
         self,
         connection: Connection,
+        signer: Signer,
         kind: str,
         cancer: str,
         model_digest: str,
         body: bytes,
-        signature: str,
         at_utc: str,
-    ) -> None:
-        signer = self.keys.signer(PLATFORM)
+    ) -> str:
+        signature = signer.sign(_signed_bytes(kind, body))
         row = {
             "kind": kind,
             "cancer": cancer,
@@ -266,18 +228,7 @@ class RecordStore:
             "body": body.decode(),
         }
         self._chain.append(connection, [row], signer, at_utc)
-
-
-def _canonical(record: DecisionRecord) -> bytes:
-    for gate, report in record.reports.items():
-        for check in report.checks:
-            try:
-                canonical_json(check.model_dump(mode="json"))
-            except ValueError as error:
-                raise ValueError(
-                    f"{record.cancer}: gate {gate}, check {check.id} holds a number that is not finite"
-                ) from error
-    return canonical_json(record.model_dump(mode="json"))
+        return signature
 
 
 def _signed_bytes(kind: str, body: bytes) -> bytes:

@@ -105,34 +105,6 @@ class Recorded:
 
 
 @dataclass(frozen=True, slots=True)
-class ScoredPair:
-    """Champion's and challenger's scores of one mirrored request. `seq`: where the pair became complete."""
-
-    seq: int
-    request_id: str
-    patient: str
-    predicted_at: float
-    champion_risk: float
-    challenger_risk: float
-    outcome: Outcome | None
-
-
-@dataclass(frozen=True, slots=True)
-class SplitScore:
-    """A score given under randomised assignment; `counterpart`: the other model's mirrored score, if there is one."""
-
-    seq: int
-    request_id: str
-    patient: str
-    arm: Arm
-    propensity: float
-    risk: float
-    counterpart: float | None
-    predicted_at: float
-    outcome: Outcome | None
-
-
-@dataclass(frozen=True, slots=True)
 class ArmCount:
     """Requests and patients of one arm at one propensity and status (also for the sample-ratio test)."""
 

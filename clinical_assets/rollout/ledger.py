@@ -10,14 +10,13 @@ from collections.abc import Callable
 
 from sqlalchemy import Engine
 
-from clinical_assets.audit.chain import ChainState, HashChain, Seal, snapshot
+from clinical_assets.audit.chain import ChainState, HashChain, snapshot
 from clinical_assets.audit.keys import KeyStore, Signer
-from clinical_assets.rollout.entries import ArmCount, ScoredPair, SplitScore
+from clinical_assets.audit.seals import Seal
 from clinical_assets.rollout.history import RolloutHistory
 from clinical_assets.rollout.intents import Intents
 from clinical_assets.rollout.leases import Leases
 from clinical_assets.rollout.predictions import EVENTS, PredictionLog
-from clinical_assets.rollout.scores import arm_counts, scored_pairs, split_scores
 from clinical_assets.rollout.tables import intents, outcomes, predictions, rollouts, transitions
 
 CHAINS = {
@@ -38,21 +37,6 @@ class Ledger(PredictionLog, RolloutHistory, Intents, Leases):
     def __init__(self, engine: Engine, wall: Callable[[], float] = time.time) -> None:
         for part in (PredictionLog, RolloutHistory, Intents, Leases):
             part.__init__(self, engine, wall)
-
-    def pairs(self, rollout_id: str, after_seq: int = 0, labelled: bool = True) -> list[ScoredPair]:
-        """Requests scored by both models in shadow, in the order in which they became complete.
-
-        With `labelled` only those with an outcome (judge their maturity by `predicted_at`); otherwise all, without it.
-        """
-        return scored_pairs(self.engine, self.rollout_by_id(rollout_id), after_seq, labelled)
-
-    def split(self, rollout_id: str, after_seq: int = 0) -> list[SplitScore]:
-        """Labelled scores given under randomised assignment, in the order in which they became complete."""
-        return split_scores(self.engine, self.rollout_by_id(rollout_id), after_seq)
-
-    def arm_counts(self, rollout_id: str, after_seq: int = 0) -> list[ArmCount]:
-        """Requests and patients per arm, digest, propensity and status."""
-        return arm_counts(self.engine, rollout_id, after_seq)
 
     def seal(self, signer: Signer, at_utc: str) -> list[Seal]:
         """Sign the present end of every chain; keep the seals elsewhere to detect a restored older database."""

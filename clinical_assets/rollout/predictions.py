@@ -7,10 +7,19 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Row, select, tuple_
+from sqlalchemy import Connection, Engine, Row, func, select, tuple_
 
-from clinical_assets.audit.chain import HashChain
-from clinical_assets.rollout.entries import Outcome, OutcomeConflict, Prediction, Recorded, UnknownRequest
+from clinical_assets.audit.chain import HashChain, snapshot
+from clinical_assets.rollout.entries import (
+    Arm,
+    ArmCount,
+    Outcome,
+    OutcomeConflict,
+    Prediction,
+    PredictionStatus,
+    Recorded,
+    UnknownRequest,
+)
 from clinical_assets.rollout.tables import outcomes, predictions
 
 T = TypeVar("T")
@@ -82,6 +91,27 @@ class PredictionLog:
                 connection, [asdict(entry) | {"recorded_at": recorded_at} for entry in wanted.values()]
             )
         return Recorded(len(wanted), len(entries) - len(wanted))
+
+    def arm_counts(self, rollout_id: str, after_seq: int = 0) -> list[ArmCount]:
+        """Requests and distinct patients per arm, digest, propensity and status."""
+        keys = (predictions.c.arm, predictions.c.digest, predictions.c.propensity, predictions.c.status)
+        query = (
+            select(
+                *keys,
+                func.count().label("requests"),
+                func.count(predictions.c.patient.distinct()).label("patients"),
+                func.min(predictions.c.predicted_at).label("first_at"),
+                func.max(predictions.c.predicted_at).label("last_at"),
+            )
+            .where(predictions.c.rollout_id == rollout_id, predictions.c.seq > after_seq)
+            .group_by(*keys)
+            .order_by(*keys)
+        )
+        with snapshot(self.engine) as connection:
+            return [
+                ArmCount(Arm(arm), digest, propensity, PredictionStatus(status), *counts)
+                for arm, digest, propensity, status, *counts in connection.execute(query)
+            ]
 
 
 def _known_predictions(connection: Connection, keys: list[tuple[str, str]]) -> list[tuple[tuple[str, str], Row[Any]]]:
