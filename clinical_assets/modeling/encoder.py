@@ -1,8 +1,8 @@
 """From named clinical columns to the standardised matrix that every family learns on.
 
-Missing numbers take the training median and raise an indicator column where training data had gaps; long-tailed
-non-negative numbers are logged; categories become one column per level of the contract. Everything learnt is plain
-data, so the serving path needs numpy alone.
+Missing numbers take the training median and raise an indicator column where training data had enough gaps to learn
+from; long-tailed non-negative numbers are logged; categories become one column per level of the contract. Everything
+learnt is plain data, so the serving path needs numpy alone.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from clinical_assets.trials.contract import CohortContract
 
 SKEW_LIMIT = 2.0
+INDICATOR_ROWS = 10
 _QUANTILES = np.linspace(0.01, 0.99, 11)
 
 
@@ -89,7 +90,7 @@ class Encoder:
                 logged = feature.dtype != "boolean" and _long_tailed(seen)
                 fill = float(np.median(seen)) if len(seen) else 0.0
                 columns.append((index, -1, logged, fill))
-            if len(seen) < len(values):
+            if min(len(seen), len(values) - len(seen)) >= INDICATOR_ROWS:
                 columns.append((index, -2, False, np.nan))
         source, level, logged_flags, fills = (np.asarray(part) for part in zip(*columns, strict=True))
         width = len(columns)
@@ -152,9 +153,7 @@ class Encoder:
         )
 
 
-def encode_columns(
-    features: Sequence[Feature], frame: pd.DataFrame | Sequence[Mapping[str, Any]]
-) -> np.ndarray:
+def encode_columns(features: Sequence[Feature], frame: pd.DataFrame | Sequence[Mapping[str, Any]]) -> np.ndarray:
     """(n, len(features)) float64 codes, columns taken by name.
 
     Raises:

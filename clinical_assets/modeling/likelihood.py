@@ -125,10 +125,13 @@ def maximise(
             return beta, value
         for _ in range(40):
             trial = beta + step
-            value, gradient, hessian = likelihood(trial)
+            with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
+                value, gradient, hessian = likelihood(trial)
             reached = value - 0.5 * float(ridge @ trial**2)
-            if reached >= goal - 1e-12 * abs(goal):
+            if np.isfinite(hessian).all() and goal - 1e-12 * abs(goal) <= reached < np.inf:
                 break
             step = step / 2.0
+        else:
+            raise ConvergenceError(f"no step improves the likelihood over {len(beta)} coefficients")
         beta, goal = trial, reached
     raise ConvergenceError(f"no maximum within {iterations} Newton steps over {len(beta)} coefficients")

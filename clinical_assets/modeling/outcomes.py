@@ -57,7 +57,9 @@ class Outcomes:
         needed = ("label",) if endpoint.kind == "binary" else ("time", "event")
         absent = [name for name in needed if name not in frame.columns]
         if absent:
-            raise ValueError(f"endpoint {endpoint.name!r} ({endpoint.kind}): the frame has no column {', '.join(absent)}")
+            raise ValueError(
+                f"endpoint {endpoint.name!r} ({endpoint.kind}): the frame has no column {', '.join(absent)}"
+            )
         if endpoint.kind == "binary":
             return cls.binary(frame["label"].to_numpy())
         return cls.survival(frame["time"].to_numpy(), frame["event"].to_numpy())

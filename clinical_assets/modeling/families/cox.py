@@ -24,9 +24,7 @@ def train(encoded: np.ndarray, outcomes: Outcomes, seed: int) -> LinearScore:
 def fit_penalised(encoded: np.ndarray, outcomes: Outcomes, penalty: float) -> LinearScore:
     """Maximise likelihood / n - penalty * |beta|^2 / 2 on standardised columns; an intercept is never penalised."""
     if outcomes.kind == "survival":
-        beta, _ = maximise(
-            CoxLikelihood.of(encoded, outcomes), np.zeros(encoded.shape[1]), penalty * outcomes.n
-        )
+        beta, _ = maximise(CoxLikelihood.of(encoded, outcomes), np.zeros(encoded.shape[1]), penalty * outcomes.n)
         return LinearScore(beta)
     start, ridge = np.zeros(encoded.shape[1] + 1), np.full(encoded.shape[1] + 1, penalty * outcomes.n)
     ridge[0] = 0.0
@@ -37,7 +35,9 @@ def fit_penalised(encoded: np.ndarray, outcomes: Outcomes, penalty: float) -> Li
 def choose_penalty(encoded: np.ndarray, outcomes: Outcomes, seed: int) -> float:
     """The penalty with the best cross-validated likelihood; the larger one among equals."""
     fold = stratified_folds(outcomes, _INNER_FOLDS, seed)
-    gains = [sum(_held_out(encoded, outcomes, fold != k, penalty) for k in range(_INNER_FOLDS)) for penalty in PENALTIES]
+    gains = [
+        sum(_held_out(encoded, outcomes, fold != k, penalty) for k in range(_INNER_FOLDS)) for penalty in PENALTIES
+    ]
     return PENALTIES[int(np.argmax(gains))]
 
 

@@ -37,7 +37,9 @@ def train(encoded: np.ndarray, outcomes: Outcomes, seed: int) -> NetworkScore:
     return NetworkScore(*(weights[name] for name in ("hidden", "bias", "output", "skip", "intercept")))
 
 
-def _descend(rows: torch.Tensor, loss: _CoxLoss | _BinomialLoss, held_out: torch.Tensor, seed: int) -> dict[str, np.ndarray]:
+def _descend(
+    rows: torch.Tensor, loss: _CoxLoss | _BinomialLoss, held_out: torch.Tensor, seed: int
+) -> dict[str, np.ndarray]:
     """Full-batch AdamW; every member keeps the weights of its own best epoch."""
     weights = _initial(rows.shape[1], seed)
     optimiser = torch.optim.AdamW(weights.values(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)

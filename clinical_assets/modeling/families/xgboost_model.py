@@ -14,11 +14,11 @@ from clinical_assets.modeling.outcomes import Outcomes
 from clinical_assets.modeling.scores import TreeScore
 
 SETTINGS = (
-    {"max_depth": 1, "eta": 0.1, "min_child_weight": 1.0, "lambda": 1.0},
-    {"max_depth": 2, "eta": 0.08, "min_child_weight": 2.0, "lambda": 2.0},
-    {"max_depth": 3, "eta": 0.06, "min_child_weight": 3.0, "lambda": 4.0},
+    {"max_depth": 1, "eta": 0.2, "min_child_weight": 1.0, "lambda": 1.0},
+    {"max_depth": 2, "eta": 0.15, "min_child_weight": 2.0, "lambda": 2.0},
+    {"max_depth": 3, "eta": 0.1, "min_child_weight": 3.0, "lambda": 4.0},
 )
-ROUNDS = 250
+ROUNDS = 120
 _INNER_FOLDS = 4
 _FIRST_TIME = 1e-6
 

@@ -71,9 +71,7 @@ def calibration_line(
     if np.ptp(linear) < 1e-12:
         return float(shift[0]), float("nan")
     design = np.column_stack((ones, linear))
-    both, _ = maximise(
-        BinomialLikelihood(design, labels.label, labels.weight, 0.0 * ones, link), np.array([0.0, 1.0])
-    )
+    both, _ = maximise(BinomialLikelihood(design, labels.label, labels.weight, 0.0 * ones, link), np.array([0.0, 1.0]))
     return float(shift[0]), float(both[1])
 
 

@@ -47,9 +47,7 @@ def auroc(outcomes: Outcomes, risk: np.ndarray) -> float:
     return float(roc_auc_score(outcomes.flag, risk))
 
 
-def sensitivity_specificity(
-    outcomes: Outcomes, risk: np.ndarray, threshold: float
-) -> tuple[float, float]:
+def sensitivity_specificity(outcomes: Outcomes, risk: np.ndarray, threshold: float) -> tuple[float, float]:
     """Binary outcomes, `risk >= threshold` flagged; NaN where a class is empty."""
     flagged = risk >= threshold
     positive, negative = outcomes.flag, ~outcomes.flag

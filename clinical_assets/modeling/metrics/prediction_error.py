@@ -46,7 +46,7 @@ def ibs(outcomes: Outcomes, survival: np.ndarray, times: np.ndarray, censoring: 
 
 
 def km_ibs(outcomes: Outcomes, null: StepCurve, times: np.ndarray, censoring: StepCurve | None = None) -> float:
-    """Integrated Brier score of the null model that gives everyone the Kaplan-Meier curve `null` (of the training set)."""
+    """Integrated Brier score of the null model that gives everyone the training set's Kaplan-Meier curve `null`."""
     return ibs(outcomes, null_survival(null, outcomes.n, times), times, censoring)
 
 

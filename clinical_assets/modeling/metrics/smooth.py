@@ -21,12 +21,11 @@ def restricted_cubic_spline(values: np.ndarray, knots: np.ndarray) -> np.ndarray
     def cubed(knot: float) -> np.ndarray:
         return np.maximum(values - knot, 0.0) ** 3
 
-    bends = [
-        (cubed(knot) - cubed(before) * (last - knot) / (last - before) + cubed(last) * (before - knot) / (last - before))
-        / span
-        for knot in knots[:-2]
-    ]
-    return np.column_stack([values, *bends])
+    def bend(knot: float) -> np.ndarray:
+        inner, outer = (last - knot) / (last - before), (before - knot) / (last - before)
+        return (cubed(knot) - cubed(before) * inner + cubed(last) * outer) / span
+
+    return np.column_stack([values, *(bend(knot) for knot in knots[:-2])])
 
 
 def observed_risk(outcomes: Outcomes, risk: np.ndarray, horizon: float | None) -> np.ndarray:
