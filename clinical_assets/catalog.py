@@ -50,14 +50,14 @@ class SplitRule(_Section):
     """Changing either value changes who is in the test set: it belongs in a review, not in a retraining."""
 
     salt: str = Field(min_length=1)
-    test_fraction: float = Field(0.30, gt=0, lt=1)
+    test_fraction: float = Field(default=0.30, gt=0, lt=1)
 
 
 class Retraining(_Section):
     """Whether and when the calendar retrains a cancer type (cron in UTC)."""
 
     enabled: bool = True
-    cron: str = Field("0 3 * * 1", pattern=r"^\S+ \S+ \S+ \S+ \S+$")
+    cron: str = Field(default="0 3 * * 1", pattern=r"^\S+ \S+ \S+ \S+ \S+$")
 
 
 class CancerType(_Section):
@@ -79,7 +79,7 @@ class CancerType(_Section):
     owners: tuple[str, ...] = Field(min_length=1)
     models: ModelOptions = ModelOptions()
     gates: GatePolicy = GatePolicy()
-    rollout: RolloutPolicy = RolloutPolicy()
+    rollout: RolloutPolicy = Field(default_factory=RolloutPolicy)
     retraining: Retraining = Retraining()
 
     @property

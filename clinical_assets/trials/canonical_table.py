@@ -73,37 +73,44 @@ class _ColumnReader:
         return numbers.astype(np.int8)
 
     def text(self, column: Column) -> pd.Series:
-        return self._decoded(column).map(code).astype(object).where(lambda values: values.notna(), None)
+        return _codes(self._decoded(column))
+
+    def codes(self, column: Column) -> pd.Series:
+        return _codes(self._source(column))
 
     def identifiers(self, column: Column) -> pd.Series:
-        values = self._raw.frame[column.source_name].map(code).astype(object)
-        if (empty := (values.isna() | (values == "")).to_numpy()).any():
+        values = self.codes(column)
+        if (empty := (values.isna() | (values == "")).to_numpy(bool)).any():
             raise self.error(column, "is empty; every row needs its subject", empty)
         return values
 
     def dates(self, column: Column, values: pd.Series) -> pd.Series:
         dates = pd.to_datetime(values, errors="coerce", format="ISO8601")
-        if (bad := dates.isna().to_numpy()).any():
+        if (bad := dates.isna().to_numpy(bool)).any():
             raise self.error(column, "holds no valid date (YYYY-MM-DD) for the index date", bad)
         return dates.astype("datetime64[us]")
 
+    def _source(self, column: Column) -> pd.Series:
+        return pd.Series(self._raw.frame[column.source_name])
+
     def _decoded(self, column: Column) -> pd.Series:
-        values = self._raw.frame[column.source_name]
+        values = self._source(column)
         if column.recode is None:
             return values
-        codes = values.map(code)
-        unlisted = codes.notna() & ~codes.isin(column.recode)
+        codes = _codes(values)
+        unlisted = (codes.notna() & ~codes.isin(list(column.recode))).to_numpy(bool)
         if unlisted.any():
             listed = ", ".join(column.recode)
-            raise self.error(column, f"holds codes outside {listed}; extend `recode`", unlisted.to_numpy())
-        return codes.map(column.recode)
-
-    def codes(self, column: Column) -> pd.Series:
-        return self._raw.frame[column.source_name].map(code)
+            raise self.error(column, f"holds codes outside {listed}; extend `recode`", unlisted)
+        return pd.Series([None if key is None else column.recode[key] for key in codes.tolist()], dtype=object)
 
     def error(self, column: Column, problem: str, rows: np.ndarray) -> ContractError:
         where = f"{self._raw.file.name}: column {column.source_name!r}"
         return ContractError(f"{where} {problem} ({int(rows.sum())} of {self.rows} rows)")
+
+
+def _codes(values: pd.Series) -> pd.Series:
+    return pd.Series([code(value) for value in values.tolist()], dtype=object)
 
 
 def _number(value: object, spellings: dict[str, float]) -> float:
@@ -130,7 +137,8 @@ def _index_dates(reader: _ColumnReader, contract: CohortContract) -> pd.Series:
     column = contract.with_role("index_date")
     codes = reader.codes(column)
     if rule.eras is not None:
-        codes = codes.map({era: date.isoformat() for era, date in rule.eras.items()})
+        starts = {era: date.isoformat() for era, date in rule.eras.items()}
+        codes = pd.Series([starts.get(era) for era in codes.tolist()], dtype=object)
     elif rule.day_of_year is not None:
         codes = codes + f"-{rule.day_of_year}"
     return reader.dates(column, codes)

@@ -24,7 +24,7 @@ def apply_data_cut(frame: pd.DataFrame, contract: CohortContract, cut: dt.date) 
             f"a data cut at {cut} needs calendar time, but the contract's index date is nominal; ingest without a cut"
         )
     moment = pd.Timestamp(cut)
-    kept = frame[frame["index_date"] < moment].reset_index(drop=True)
+    kept = frame.loc[frame["index_date"] < moment].reset_index(drop=True)
     if kept.empty:
         first = frame["index_date"].min().date()
         raise ContractError(f"no subject entered before the data cut {cut}; the first index date is {first}")

@@ -23,7 +23,7 @@ def feature_table(frame: pd.DataFrame, contract: CohortContract) -> pd.DataFrame
     _check_structure(frame, contract)
     known = [column for column in contract.features if column.available_at is None or column.available_at <= 0]
     latest = max((column.available_at or 0 for column in known), default=0)
-    table = frame[["subject_id", "index_date"]].copy()
+    table = frame.loc[:, ["subject_id", "index_date"]].copy()
     table["available_at"] = (table["index_date"] + pd.Timedelta(days=latest)).astype("datetime64[us]")
     for column in contract.features:
         withheld = np.nan if column.numeric else None

@@ -1,25 +1,13 @@
-"""The contract as an executable schema (pandera): what a canonical table deviates in, column by column."""
+"""The contract as an executable schema (pandera) for canonical tables."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-import pandas as pd
 
 from clinical_assets.trials.contract import CohortContract, Column
 
 if TYPE_CHECKING:
     import pandera.pandas as pandera
-
-
-@dataclass(frozen=True)
-class Deviation:
-    """`rule` says what was expected; `rows` counts the rows that break it (0: the whole column). Holds no values."""
-
-    column: str
-    rule: str
-    rows: int
 
 
 def pandera_schema(contract: CohortContract) -> pandera.DataFrameSchema:
@@ -40,23 +28,6 @@ def pandera_schema(contract: CohortContract) -> pandera.DataFrameSchema:
     return pandera.DataFrameSchema(columns, strict=True, ordered=True, index=pandera.Index("int64"))
 
 
-def deviations(frame: pd.DataFrame, contract: CohortContract) -> tuple[Deviation, ...]:
-    """Every deviation of `frame` (a canonical table) from its contract; empty when there is none."""
-    import pandera.errors
-
-    try:
-        pandera_schema(contract).validate(frame, lazy=True)
-    except pandera.errors.SchemaErrors as found:
-        cases = found.failure_cases
-        by_rule = cases.assign(column=[_column_of(case) for case in cases.itertuples()]).groupby(
-            ["column", "check"], sort=True
-        )
-        return tuple(
-            Deviation(column, _rule(check), int(group["index"].notna().sum())) for (column, check), group in by_rule
-        )
-    return ()
-
-
 def _value_column(column: Column) -> pandera.Column:
     import pandera.pandas as pandera
 
@@ -71,19 +42,3 @@ def _value_column(column: Column) -> pandera.Column:
     if column.dtype == "integer":
         checks.append(pandera.Check(lambda values: values == values.round(), error="a whole number"))
     return pandera.Column("float64", checks, nullable=nullable)
-
-
-def _column_of(case: object) -> str:
-    """Pandera files a missing, extra or displaced column under the table, and its name as the failing value."""
-    return str(case.failure_case if case.schema_context == "DataFrameSchema" else case.column)  # type: ignore[attr-defined]
-
-
-def _rule(check: str) -> str:
-    spoken = {
-        "not_nullable": "never missing",
-        "field_uniqueness": "one row per subject",
-        "column_in_dataframe": "present",
-        "column_in_schema": "not declared in the contract",
-        "column_ordered": "in the order of the contract",
-    }
-    return spoken.get(check, check)

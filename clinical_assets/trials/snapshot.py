@@ -191,7 +191,7 @@ def _manifest(
         file_sha256=raw.file_sha256,
         content_sha256=raw.content_sha256,
         rows=len(frame),
-        subjects=frame["subject_id"].nunique(),
+        subjects=len(set(frame["subject_id"])),
         events=int((frame[outcome] == 1).sum()),
         data_cut=data_cut,
         licence=source.licence,

@@ -32,7 +32,7 @@ class Split:
     def parts(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Training and test rows of a canonical table, each with a fresh index."""
         test = self.assign(frame["subject_id"]) == "test"
-        return frame[~test].reset_index(drop=True), frame[test].reset_index(drop=True)
+        return frame.loc[~test].reset_index(drop=True), frame.loc[test].reset_index(drop=True)
 
     def digest(self, frame: pd.DataFrame) -> str:
         """SHA-256 over the rule, the contract and the side of every subject of `frame`."""

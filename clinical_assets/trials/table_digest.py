@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from numbers import Real
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,7 @@ def table_sha256(frame: pd.DataFrame) -> str:
     """
     digest = hashlib.sha256(canonical_json({"rows": len(frame), "columns": [str(name) for name in frame.columns]}))
     for name in frame.columns:
-        kind, data = _column_bytes(frame[name])
+        kind, data = _column_bytes(pd.Series(frame[name]))
         digest.update(canonical_json([kind, len(data)]))
         digest.update(data)
     return digest.hexdigest()
@@ -33,9 +34,10 @@ def _column_bytes(column: pd.Series) -> tuple[str, bytes]:
     if not pd.api.types.is_numeric_dtype(column):
         values = column.tolist()
         present = [value for value in values if not _missing(value)]
-        if any(isinstance(value, str) for value in present) or not present:
+        if not present or not all(isinstance(value, Real | np.bool_) for value in present):
             return "text", b"".join(_text_bytes(value) for value in values)
-    numbers = pd.to_numeric(column).to_numpy(dtype="<f8", na_value=np.nan) + 0.0
+        column = pd.Series([np.nan if _missing(value) else float(value) for value in values], dtype=np.float64)
+    numbers = column.to_numpy(dtype=np.float64, na_value=np.nan).astype("<f8") + 0.0
     data = bytearray(numbers.tobytes())
     for row in np.flatnonzero(np.isnan(numbers)):
         data[8 * row : 8 * row + 8] = _MISSING_NUMBER

@@ -52,7 +52,7 @@ def _greenwood(dataset: str, folder: Path) -> tuple[pd.DataFrame, Path]:
     file = folder / "data" / f"{dataset}.csv.gz"
     if not file.exists():
         raise _no_such_dataset("greenwood", dataset, [p.name[: -len(".csv.gz")] for p in file.parent.glob("*.csv.gz")])
-    return pd.read_csv(file, float_precision="round_trip"), file
+    return pd.read_csv(file, float_precision="round_trip"), file  # type: ignore[call-overload]
 
 
 def _scikit_learn(dataset: str, folder: Path) -> tuple[pd.DataFrame, Path]:

@@ -53,7 +53,7 @@ def read_source(source: SourceSpec, contract: CohortContract) -> RawTable:
     _check_columns(frame, source, contract)
     flow = [("rows in the source", len(frame))]
     for name, wanted in source.where.items():
-        frame = frame[[code(value) == code(wanted) for value in frame[name].tolist()]]
+        frame = frame.loc[[code(value) == code(wanted) for value in frame[name].tolist()]]
         flow.append((f"{name} = {code(wanted)}", len(frame)))
     if frame.empty:
         raise ContractError(f"{source.label}: no rows left after {dict(source.where)}; correct `source.where`")
