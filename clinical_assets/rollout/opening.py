@@ -41,7 +41,7 @@ def open_rollout(ledger: Ledger, plan: RolloutPlan, author: str, now: float, per
         if now < until or not person:
             days = max(0.0, until - now) / SECONDS_PER_DAY
             raise RolloutConflict(
-                f"{plan.cancer}: model {plan.challenger[:12]} was rolled back ({last.rule}); a named person can open it "
+                f"{plan.cancer}: model {plan.challenger[:12]} was rolled back ({last.rule}); a person can open it "
                 f"again after the cool-down ({days:.1f} days left), or train a new model"
             )
     return ledger.open_rollout(plan.cancer, plan.champion, plan.challenger, plan.model_dump(mode="json"), author, now)
