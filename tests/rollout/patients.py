@@ -1,4 +1,4 @@
-"""Simulated patients: 10 % prevalence, champion AUROC .79, an equal challenger with its own noise (Var Z about .001)."""
+"""Simulated patients: 10 % prevalence, champion AUROC .79, an equal challenger with its own noise, Var Z .001."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The mixture martingales of `clinical_assets.rollout.evidence`, vectorised over replications: same formula, no state."""
+"""The mixture martingales of the rollout evidence, vectorised over replications: same formula, no state."""
 
 from __future__ import annotations
 

@@ -187,7 +187,8 @@ def test_an_impossible_curve_is_refused(bad: dict[str, tuple[float, ...]]) -> No
 
 
 def test_one_invalid_score_is_seen_with_its_time() -> None:
-    outputs = OutputEvidence().update("p1", 0.2, True, 10.0).update("p2", None, True, 11.0).update("p3", None, False, 12.0)
+    outputs = OutputEvidence().update("p1", 0.2, True, 10.0)
+    outputs = outputs.update("p2", None, True, 11.0).update("p3", None, False, 12.0)
     assert (outputs.invalid, outputs.first_invalid_at, outputs.scored, outputs.answered) == (2, 11.0, 3, 2)
 
 

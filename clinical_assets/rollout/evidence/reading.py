@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, exists, func, select
+from sqlalchemy import Connection, Row, and_, exists, func, select, union
 
 from clinical_assets.rollout.entries import Arm, PredictionStatus
 from clinical_assets.rollout.evidence.state import Answer, Observed, Pair
@@ -23,6 +23,16 @@ class Cursor:
 
     seq: int = 0
     mature_until: float = float("-inf")
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Which rollout is read, from where to where."""
+
+    rollout_id: str
+    plan: RolloutPlan
+    before: Cursor
+    until: Cursor
 
 
 @dataclass(frozen=True)
@@ -44,19 +54,13 @@ def last_seq(connection: Connection) -> int:
 
 def read(connection: Connection, rollout_id: str, plan: RolloutPlan, before: Cursor, until: Cursor) -> Rows:
     """All that became usable after `before` and up to `until`, in the order of prediction time, then position."""
-    matured, pairs = _pairs(connection, rollout_id, plan, before, until)
-    return Rows(
-        matured,
-        pairs,
-        _answers(connection, rollout_id, plan, before, until),
-        _assigned(connection, rollout_id, before, until),
-        _scored(connection, rollout_id, plan, before, until),
-    )
+    scope = Scope(rollout_id, plan, before, until)
+    matured, pairs = _pairs(connection, scope)
+    return Rows(matured, pairs, _answers(connection, scope), _assigned(connection, scope), _scored(connection, scope))
 
 
-def _pairs(
-    connection: Connection, rollout_id: str, plan: RolloutPlan, before: Cursor, until: Cursor
-) -> tuple[int, list[Pair]]:
+def _pairs(connection: Connection, scope: Scope) -> tuple[int, list[Pair]]:
+    before = scope.before
     first, mirrored = predictions.alias("first"), predictions.alias("mirrored")
     earlier = predictions.alias("earlier")
     query = (
@@ -69,19 +73,18 @@ def _pairs(
             mirrored.c.seq.label("other_seq"),
             *_OUTCOME,
         )
-        .join(mirrored, and_(mirrored.c.request_id == first.c.request_id, mirrored.c.digest == plan.challenger))
-        .outerjoin(outcomes, _outcome_of(first, until))
+        .join(mirrored, and_(mirrored.c.request_id == first.c.request_id, mirrored.c.digest == scope.plan.challenger))
+        .outerjoin(outcomes, _outcome_of(first, scope.until))
         .where(
-            first.c.rollout_id == rollout_id,
-            first.c.digest == plan.champion,
+            first.c.digest == scope.plan.champion,
             first.c.arm == Arm.CHAMPION,
             first.c.propensity == 0,
             first.c.status == PredictionStatus.OK,
             mirrored.c.arm == Arm.SHADOW,
             mirrored.c.status == PredictionStatus.OK,
-            mirrored.c.seq <= until.seq,
+            mirrored.c.seq <= scope.until.seq,
             ~exists().where(
-                earlier.c.rollout_id == rollout_id,
+                earlier.c.rollout_id == scope.rollout_id,
                 earlier.c.patient == first.c.patient,
                 earlier.c.arm == Arm.CHAMPION,
                 earlier.c.propensity == 0,
@@ -89,7 +92,7 @@ def _pairs(
             ),
         )
     )
-    rows = _new(connection, query, first, [first.c.seq, mirrored.c.seq, outcomes.c.seq], before, until)
+    rows = _new(connection, query, first, scope)
     matured = sum(not _used(row.predicted_at, before, row.seq, row.other_seq) for row in rows)
     pairs = [
         Pair(row.champion, row.challenger, _observed(row))
@@ -99,7 +102,7 @@ def _pairs(
     return matured, pairs
 
 
-def _answers(connection: Connection, rollout_id: str, plan: RolloutPlan, before: Cursor, until: Cursor) -> list[Answer]:
+def _answers(connection: Connection, scope: Scope) -> list[Answer]:
     first, mirrored = predictions.alias("first"), predictions.alias("mirrored")
     query = (
         select(
@@ -112,43 +115,47 @@ def _answers(connection: Connection, rollout_id: str, plan: RolloutPlan, before:
             mirrored.c.risk.label("other"),
             *_OUTCOME,
         )
-        .join(outcomes, _outcome_of(first, until))
+        .join(outcomes, _outcome_of(first, scope.until))
         .outerjoin(
             mirrored,
             and_(
                 mirrored.c.request_id == first.c.request_id,
-                mirrored.c.digest.in_((plan.champion, plan.challenger)),
+                mirrored.c.digest.in_((scope.plan.champion, scope.plan.challenger)),
                 mirrored.c.digest != first.c.digest,
                 mirrored.c.arm == Arm.SHADOW,
                 mirrored.c.status == PredictionStatus.OK,
-                mirrored.c.seq <= until.seq,
+                mirrored.c.seq <= scope.until.seq,
             ),
         )
-        .where(*_first_in_split(first, rollout_id), first.c.status == PredictionStatus.OK)
+        .where(*_first_in_split(first, scope.rollout_id), first.c.status == PredictionStatus.OK)
     )
-    rows = _new(connection, query, first, [first.c.seq, outcomes.c.seq], before, until)
+    rows = _new(connection, query, first, scope)
     return [
         Answer(row.arm == Arm.CHALLENGER, row.propensity, row.risk, row.other, _observed(row))
         for row in rows
-        if not _used(row.predicted_at, before, row.seq, row.outcome_seq)
+        if not _used(row.predicted_at, scope.before, row.seq, row.outcome_seq)
     ]
 
 
-def _assigned(connection: Connection, rollout_id: str, before: Cursor, until: Cursor) -> list[tuple[bool, float]]:
+def _assigned(connection: Connection, scope: Scope) -> list[tuple[bool, float]]:
     first = predictions.alias("first")
     query = select(first.c.arm, first.c.propensity).where(
-        *_first_in_split(first, rollout_id), first.c.seq > before.seq, first.c.seq <= until.seq
+        first.c.rollout_id == scope.rollout_id,
+        *_first_in_split(first, scope.rollout_id),
+        first.c.seq > scope.before.seq,
+        first.c.seq <= scope.until.seq,
     )
     rows = connection.execute(query.order_by(first.c.seq)).all()
     return [(row.arm == Arm.CHALLENGER, row.propensity) for row in rows]
 
 
-def _scored(
-    connection: Connection, rollout_id: str, plan: RolloutPlan, before: Cursor, until: Cursor
-) -> list[tuple[str, float | None, bool, float]]:
+def _scored(connection: Connection, scope: Scope) -> list[tuple[str, float | None, bool, float]]:
     p = predictions.c
     query = select(p.patient, p.risk, p.arm, p.recorded_at).where(
-        p.rollout_id == rollout_id, p.digest == plan.challenger, p.seq > before.seq, p.seq <= until.seq
+        p.rollout_id == scope.rollout_id,
+        p.digest == scope.plan.challenger,
+        p.seq > scope.before.seq,
+        p.seq <= scope.until.seq,
     )
     rows = connection.execute(query.order_by(p.seq)).all()
     return [(row.patient, row.risk, row.arm == Arm.CHALLENGER, row.recorded_at) for row in rows]
@@ -159,22 +166,35 @@ def _first_in_split(first: Any, rollout_id: str) -> list[Any]:
 
     def randomised(row: Any) -> list[Any]:
         arms = row.c.arm.in_((Arm.CHAMPION, Arm.CHALLENGER))
-        return [row.c.rollout_id == rollout_id, arms, row.c.propensity > 0, row.c.propensity < 1]
+        return [arms, row.c.propensity > 0, row.c.propensity < 1]
 
-    same = (earlier.c.patient == first.c.patient, earlier.c.seq < first.c.seq)
+    same = (earlier.c.rollout_id == rollout_id, earlier.c.patient == first.c.patient, earlier.c.seq < first.c.seq)
     return [*randomised(first), ~exists().where(*randomised(earlier), *same)]
 
 
-def _new(
-    connection: Connection, query: Any, first: Any, sequences: list[Any], before: Cursor, until: Cursor
-) -> list[Row[Any]]:
-    """Mature rows of which something is new: one indexed search for each way to be new."""
-    mature = query.where(first.c.seq <= until.seq, first.c.predicted_at <= until.mature_until)
-    searches = [mature.where(seq > before.seq) for seq in sequences]
-    if before.mature_until > float("-inf"):
-        searches.append(mature.where(first.c.predicted_at > before.mature_until))
-    found = {row.request_id: row for search in searches for row in connection.execute(search)}
-    return sorted(found.values(), key=lambda row: (row.predicted_at, row.seq))
+def _new(connection: Connection, query: Any, first: Any, scope: Scope) -> list[Row[Any]]:
+    """Mature rows of which something is new. The search starts from the new requests, whatever the history holds."""
+    requests = predictions.c
+    of_rollout = requests.rollout_id == scope.rollout_id
+    searches = [
+        select(requests.request_id).where(of_rollout, requests.seq > scope.before.seq, requests.seq <= scope.until.seq),
+        select(outcomes.c.request_id).where(
+            outcomes.c.cancer == scope.plan.cancer, outcomes.c.seq > scope.before.seq, outcomes.c.seq <= scope.until.seq
+        ),
+    ]
+    if scope.before.mature_until > float("-inf"):
+        window = requests.predicted_at > scope.before.mature_until, requests.predicted_at <= scope.until.mature_until
+        searches.append(select(requests.request_id).where(of_rollout, *window))
+    rows = connection.execute(
+        query.where(
+            first.c.request_id.in_(union(*searches)),
+            # Expressions, not columns: an index on them would start the search from the whole rollout.
+            first.c.rollout_id.concat("") == scope.rollout_id,
+            first.c.seq + 0 <= scope.until.seq,
+            first.c.predicted_at + 0.0 <= scope.until.mature_until,
+        )
+    )
+    return sorted(rows, key=lambda row: (row.predicted_at, row.seq))
 
 
 def _used(predicted_at: float, before: Cursor, *sequences: int) -> bool:
