@@ -17,8 +17,6 @@ from clinical_assets.modeling.outcomes import Outcomes
 from clinical_assets.trials.contract import CohortContract
 from clinical_assets.trials.snapshot import SnapshotStore, ingest
 
-FAMILIES = ("cox", "xgboost", "torch")
-
 
 @dataclass(frozen=True)
 class Cohort:
