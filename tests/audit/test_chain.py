@@ -201,6 +201,32 @@ def test_whoever_shortens_chain_and_head_together_cannot_forge_the_seal(engine: 
         assert "no valid signature" in _log.verify(connection, keys, "platform", every_row_sealed=True).problem
 
 
+def test_a_row_taken_out_with_its_count_breaks_the_link_to_the_next(engine: Engine) -> None:
+    with engine.begin() as connection:
+        _written(connection, 3)
+        _without_triggers(connection, "audit_log")
+        connection.execute(audit_log.delete().where(audit_log.c.seq == 2))
+        connection.execute(heads.update().values(length=2))
+        assert "row 2 (seq 3): does not follow" in _log.verify(connection).problem
+
+
+def test_a_history_rewritten_with_fresh_hashes_contradicts_its_seal(engine: Engine, keys: KeyStore) -> None:
+    with engine.begin() as connection:
+        _written(connection, 2)
+        _log.seal(connection, keys.signer("platform"), UTC)
+        _written(connection, 1)
+        sealed = dict(connection.execute(select(heads)).mappings().one())
+        _without_triggers(connection, "audit_log")
+        connection.execute(audit_log.delete())
+        connection.execute(heads.delete())
+        for subject in ("other", "history", "altogether"):
+            _log.append(connection, [_entry(subject=subject)])
+        assert _log.verify(connection).ok
+        kept = {name: value for name, value in sealed.items() if name not in ("length", "last_seq", "head")}
+        connection.execute(heads.update().values(**kept))
+        assert "row 2 (seq 2): is not the row that was sealed" in _log.verify(connection, keys, "platform").problem
+
+
 def test_a_seal_of_another_key_is_not_the_platforms(engine: Engine, keys: KeyStore) -> None:
     with engine.begin() as connection:
         _log.append(connection, [_entry()], keys.signer("mallory"), UTC)

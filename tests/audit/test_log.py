@@ -7,10 +7,11 @@ import sys
 from itertools import chain
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
+from clinical_assets.audit.chain import HashChain
 from clinical_assets.audit.keys import KeyStore
-from clinical_assets.audit.log import AuditLog, PatientDataRefused
+from clinical_assets.audit.log import AuditLog, PatientDataRefused, audit_log
 
 UTC = "2026-01-01T00:00:00.000+00:00"
 
@@ -97,17 +98,13 @@ def test_a_writer_killed_in_the_middle_leaves_whole_entries(engine: Engine, keys
     assert log.verify_chain().entries == state.entries + 1
 
 
-def test_an_entry_written_past_the_platform_is_detected(sqlite_engine: Engine, keys: KeyStore) -> None:
+def test_an_entry_added_without_the_platforms_key_is_detected(sqlite_engine: Engine, keys: KeyStore) -> None:
     log = AuditLog(sqlite_engine, keys)
     log.append("a", "act", "s", {}, UTC)
+    forged = {"at_utc": UTC, "actor": "mallory", "action": "act", "subject": "s", "body": "{}"}
     with sqlite_engine.begin() as connection:
-        connection.execute(
-            text(
-                "INSERT INTO audit_log (seq, at_utc, actor, action, subject, body, body_sha256, previous, entry_hash) "
-                "SELECT 2, at_utc, 'mallory', action, subject, body, body_sha256, entry_hash, entry_hash FROM audit_log"
-            )
-        )
-    assert not log.verify_chain().ok
+        HashChain(audit_log).append(connection, [forged])
+    assert log.verify_chain().problem == "audit_log: the seal covers 1 of 2 rows"
 
 
 def test_a_seal_kept_elsewhere_vouches_for_the_log(sqlite_engine: Engine, keys: KeyStore) -> None:

@@ -83,6 +83,13 @@ def test_nobody_signs_in_anothers_name(store: StatementStore, keys: KeyStore) ->
         store.sign(_approval(name="platform"), keys.signer("platform"))
 
 
+def test_the_platform_cannot_approve(store: StatementStore, keys: KeyStore) -> None:
+    body = canonical_json(_approval(name="platform").model_dump(mode="json"))
+    platform = keys.signer("platform")
+    with pytest.raises(StatementRefused, match="cannot stand in for a person"):
+        store.store(body.decode(), platform.sign(b"approval\n" + body), platform.key_id)
+
+
 @pytest.mark.parametrize("change", [{"model_digest": OTHER}, {"cancer": "breast"}, {"name": "bob"}, {"role": "head"}])
 def test_a_copied_signature_is_rejected(store: StatementStore, keys: KeyStore, change: dict[str, Any]) -> None:
     signed = store.sign(_approval(), keys.signer("alice"))
