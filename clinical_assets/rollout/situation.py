@@ -15,6 +15,7 @@ from clinical_assets.rollout.entries import Rollout
 from clinical_assets.rollout.plan import RolloutPlan
 from clinical_assets.rollout.routing import (
     NoData,
+    RouteConflict,
     RouteState,
     RoutingError,
     RoutingUnavailable,
@@ -66,6 +67,8 @@ def look(router: TrafficRouter, cancer: str, intended: RouteState | None, begun:
         served = router.read(cancer)
     except RoutingUnavailable as error:
         return RouteSight(RouteReading.UNREACHABLE, str(error), None)
+    except RouteConflict as error:
+        return RouteSight(RouteReading.MISMATCH, str(error), None)
     if same(served, intended) or (begun is not None and same(served, begun)):
         return RouteSight(RouteReading.AS_INTENDED, "", served)
     if served is None:

@@ -16,17 +16,17 @@ from clinical_assets.foundation.clock import Clock
 from clinical_assets.gates.verdict import Scope
 from clinical_assets.rollout import stages
 from clinical_assets.rollout.authority import RolloutAuthority
-from clinical_assets.rollout.controller import Action, Decision, Order, RolloutState, RouteReading, decide
+from clinical_assets.rollout.controller import Action, Decision, Order, RolloutState, decide
 from clinical_assets.rollout.entries import Fence, Intent, Progress, StoredTransition
 from clinical_assets.rollout.evidence.state import Evidence
 from clinical_assets.rollout.evidence_log import EvidenceLog, state_digest
 from clinical_assets.rollout.guardrails import counts
 from clinical_assets.rollout.ledger import Ledger
 from clinical_assets.rollout.plan import RolloutPlan
+from clinical_assets.rollout.restraint import needs_write, paced, stage_of, staying, worth_a_row
 from clinical_assets.rollout.routing import (
     RouteConflict,
     RouteRejected,
-    RouteState,
     RoutingUnavailable,
     Telemetry,
     TrafficRouter,
@@ -41,12 +41,6 @@ from clinical_assets.rollout.situation import (
     verdict_problem,
 )
 from clinical_assets.rollout.writing import LEASE_S, Facts, Writer, begun_decision, begun_route
-
-RETRY_REJECTED_S = 60.0
-"""A refused route is offered again only this often, wall seconds."""
-
-RESTORES = (3, 600.0)
-"""A route changed by another hand is restored so many times in so many seconds; then the rollout only holds."""
 
 
 class TickStatus(StrEnum):
@@ -123,7 +117,7 @@ def _decide_and_write(ports: _Ports, writer: Writer, order: Order | None) -> Tic
     sight = _sight(ports, plan, progress, pending)
     evidence = _evidence(ports.ledger, plan, progress, telemetry, writer.now, writer.fence)
     state = _state(ports, plan, progress, telemetry, sight, evidence, order)
-    decision = _paced(decide(state, evidence, plan.policy, writer.now), plan, progress, ports.ledger)
+    decision = paced(decide(state, evidence, plan.policy, writer.now), plan, progress, ports.ledger)
     facts = _facts(plan, state, evidence)
     if pending is not None and begun_decision(pending).action is Action.ROLLBACK:
         decision = begun_decision(pending)  # a rollback once begun is finished, whatever was seen since
@@ -149,8 +143,8 @@ def _write(
     if pending is not None and not same(target, begun_route(pending)):
         writer.revert(pending, "overtaken by a later decision")
         pending = None
-    if pending is None and not _writes(decision, sight, target, progress, writer.ledger):
-        if not _worth_a_row(decision, progress):
+    if pending is None and not needs_write(decision, sight, target, progress, writer.ledger):
+        if not worth_a_row(decision, progress):
             return result
         stored = writer.record(decision, facts, sight.weight_of(plan.challenger))
         return replace(result, stage=decision.stage, transition=stored)
@@ -162,63 +156,14 @@ def _write(
         if decision.action is Action.ROLLBACK:
             return replace(result, status=TickStatus.UNFINISHED, error=str(error))
         writer.revert(intent, str(error))
-        refused = replace(decision, **_staying(plan, progress), rule="route_rejected", reason=str(error))
+        refused = replace(decision, **staying(plan, progress), rule="route_rejected", reason=str(error))
         stored = writer.record(refused, facts, sight.weight_of(plan.challenger))
         return replace(result, decision=refused, transition=stored)
     return replace(result, stage=decision.stage, transition=stored)
 
 
-def _writes(
-    decision: Decision, sight: RouteSight, target: RouteState | None, progress: Progress, ledger: Ledger
-) -> bool:
-    if target is None or (sight.reading is not RouteReading.UNREACHABLE and same(sight.served, target)):
-        return False
-    if decision.action is Action.ROLLBACK:
-        return True
-    if sight.reading is RouteReading.MISMATCH:
-        return sight.served is not None and _may_restore(sight.served, progress, ledger)
-    return sight.reading is RouteReading.AS_INTENDED
-
-
-def _may_restore(served: RouteState, progress: Progress, ledger: Ledger) -> bool:
-    """Only a route between our own two models is restored, and not in a fight with another writer."""
-    if not set(served.weights) <= {progress.rollout.champion, progress.rollout.challenger}:
-        return False
-    often, seconds = RESTORES
-    history = [row for row in ledger.transitions(progress.rollout.id) if row.recorded_at > ledger.wall() - seconds]
-    return sum(row.transition.rule == "routing_mismatch" for row in history) < often
-
-
-def _worth_a_row(decision: Decision, progress: Progress) -> bool:
-    """Actions are recorded; a hold is recorded when it begins, changes its reason or ends."""
-    last = progress.last.transition if progress.last else None
-    held = (last.rule, last.stage) if last is not None and last.action == Action.HOLD else None
-    if decision.action is Action.HOLD:
-        return held != (decision.rule, decision.stage)
-    return held is not None if decision.action is Action.CONTINUE else True
-
-
-def _paced(decision: Decision, plan: RolloutPlan, progress: Progress, ledger: Ledger) -> Decision:
-    """Hold for a while after the data plane refused a route."""
-    last = progress.last
-    if last is None or last.transition.rule != "route_rejected" or decision.action in (Action.ROLLBACK, Action.HOLD):
-        return decision
-    if ledger.wall() - last.recorded_at >= RETRY_REJECTED_S:
-        return decision
-    return replace(decision, **_staying(plan, progress), rule="route_rejected", reason=last.transition.reason)
-
-
-def _staying(plan: RolloutPlan, progress: Progress) -> dict[str, Any]:
-    stage = _stage(progress)
-    return {"action": Action.HOLD, "stage": stage, "weight": stages.weight(plan, stage)}
-
-
-def _stage(progress: Progress) -> str:
-    return stages.OPENING if progress.last is None else progress.stage
-
-
 def _sight(ports: _Ports, plan: RolloutPlan, progress: Progress, pending: Intent | None) -> RouteSight:
-    intended = stages.route(plan, progress.rollout.id, _stage(progress))
+    intended = stages.route(plan, progress.rollout.id, stage_of(progress))
     return look(ports.router, plan.cancer, intended, begun_route(pending))
 
 
@@ -231,7 +176,7 @@ def _evidence(
     fence: Fence | None,
 ) -> Evidence:
     log = EvidenceLog(ledger.engine)
-    return log.step(progress.rollout.id, plan, _stage(progress), now, ledger.wall(), telemetry.counters, fence)
+    return log.step(progress.rollout.id, plan, stage_of(progress), now, ledger.wall(), telemetry.counters, fence)
 
 
 def _state(
@@ -244,7 +189,7 @@ def _state(
     order: Order | None,
 ) -> RolloutState:
     wall = ports.ledger.wall()
-    stage = _stage(progress)
+    stage = stage_of(progress)
     proven = evidence.paired.non_inferiority.rejects(plan.policy.promotion_alpha)
     leaving = stage == stages.SHADOW and proven
     since = max(evidence.sampled_at or wall, progress.last.recorded_at if progress.last else 0.0)
@@ -293,5 +238,5 @@ def _preview(ports: _Ports, progress: Progress, now: float, order: Order | None)
     sight = _sight(ports, plan, progress, begun[0] if begun else None)
     evidence = _evidence(ports.ledger, plan, progress, telemetry, now, None)
     state = _state(ports, plan, progress, telemetry, sight, evidence, order)
-    decision = _paced(decide(state, evidence, plan.policy, now), plan, progress, ports.ledger)
+    decision = paced(decide(state, evidence, plan.policy, now), plan, progress, ports.ledger)
     return TickResult(TickStatus.PREVIEW, progress.stage, decision, evidence)

@@ -48,9 +48,9 @@ class Hand:
 class World:
     """One cancer type with a champion in service. Clinical time and wall time are set by hand."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, url: str = "") -> None:
         self.directory = directory
-        self.engine = engine_for(f"sqlite:///{directory / 'ledger.db'}")
+        self.engine = engine_for(url or f"sqlite:///{directory / 'ledger.db'}")
         create_tables(self.engine)
         self.wall = Hand(1_800_000_000.0)
         self.clock = Hand(400_000_000.0)
@@ -160,5 +160,13 @@ class World:
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     made = World(tmp_path)
+    yield made
+    made.engine.dispose()
+
+
+@pytest.fixture
+def any_world(tmp_path: Path, database_url: str) -> Iterator[World]:
+    """The same on SQLite and on PostgreSQL."""
+    made = World(tmp_path, database_url)
     yield made
     made.engine.dispose()

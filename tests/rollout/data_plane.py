@@ -19,6 +19,7 @@ from clinical_assets.rollout.entries import Rollout
 from clinical_assets.rollout.routing import (
     AppliedRoute,
     NoData,
+    RouteConflict,
     RouteState,
     RoutingUnavailable,
     ServiceCounts,
@@ -48,7 +49,7 @@ class FileRouterDouble:
     """A `TrafficRouter` whose data plane is one JSON file, shared by threads and processes; no traffic flows.
 
     `writes` holds one line for every change of the served route. `fault` is raised by the next `apply` calls, before or
-    (with `after_write`) after the change; `down` makes the data plane unreachable.
+    (with `after_write`) after the change; `down` makes the data plane unreachable, `conflict` foreign.
     """
 
     def __init__(self, directory: Path, authority: StatedAuthority, wall) -> None:
@@ -58,8 +59,11 @@ class FileRouterDouble:
         self.fault: Exception | None = None
         self.after_write = False
         self.down = False
+        self.conflict = ""
 
     def read(self, cancer: str) -> RouteState | None:
+        if self.conflict:
+            raise RouteConflict(self.conflict)
         if self.down:
             raise RoutingUnavailable("the data plane does not answer")
         return RouteState(**json.loads(self.state.read_text())) if self.state.exists() else None

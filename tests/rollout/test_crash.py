@@ -115,15 +115,15 @@ def test_a_killed_holder_delays_the_next_tick_only_until_its_lease_ends(world: W
     assert world.tick(15).stage == "rolled_back"
 
 
-def test_many_ticks_at_once_change_the_weight_once(world: World) -> None:
-    ready_to(world, "advance")
-    before = len(world.router.writes)
+def test_many_ticks_at_once_change_the_weight_once(any_world: World) -> None:
+    ready_to(any_world, "advance")
+    before = len(any_world.router.writes)
     together = threading.Barrier(8)
     results: list[TickStatus] = []
 
     def one(name: str) -> None:
         together.wait()
-        results.append(world.tick(0.0, holder=name).status)
+        results.append(any_world.tick(0.0, holder=name).status)
 
     threads = [threading.Thread(target=one, args=(f"holder-{i}",)) for i in range(8)]
     for thread in threads:
@@ -132,8 +132,8 @@ def test_many_ticks_at_once_change_the_weight_once(world: World) -> None:
         thread.join()
     assert set(results) <= {TickStatus.DECIDED, TickStatus.BUSY}
     assert TickStatus.DECIDED in results
-    assert len(world.router.writes) == before + 1
-    assert [r.transition.stage for r in world.rows()] == ["shadow", "5"]
+    assert len(any_world.router.writes) == before + 1
+    assert [r.transition.stage for r in any_world.rows()] == ["shadow", "5"]
 
 
 def test_many_processes_at_once_change_the_weight_once(world: World) -> None:

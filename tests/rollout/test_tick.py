@@ -17,37 +17,37 @@ from clinical_assets.rollout.tick import TickStatus
 from .conftest import CANCER, CHALLENGER, CHAMPION, DAY, NEWER, World
 
 
-def test_an_equal_model_goes_all_the_way(world: World) -> None:
-    world.to_ramp()
+def test_an_equal_model_goes_all_the_way(any_world: World) -> None:
+    any_world.to_ramp()
     for stage, following in (("5", "10"), ("10", "25"), ("25", "50"), ("50", "approval")):
-        assert world.share() == int(stage)
-        world.treat(500)
-        waiting = world.tick()
+        assert any_world.share() == int(stage)
+        any_world.treat(500)
+        waiting = any_world.tick()
         assert waiting.decision.action is Action.CONTINUE
         assert "days in this stage" in waiting.decision.reason
-        world.clock.at += DAY
-        assert world.tick().stage == following
-    assert world.tick().decision.reason.startswith("waits for a signed approval")
-    assert world.share() == 50
-    world.authority.approved_by = "dr_curie"
-    promoted = world.tick()
-    assert (promoted.decision.action, promoted.decision.actor, world.share()) == (Action.PROMOTE, "dr_curie", 100)
-    assert world.router.read(CANCER).champion == CHAMPION, "the old champion stays loaded during the watch"
-    world.treat(30)
-    world.clock.at += DAY
-    assert world.tick().stage == "watch"
-    world.clock.at += 2 * DAY
-    assert world.tick().stage == "done"
-    assert world.router.read(CANCER).weights == {CHALLENGER: 100}
-    assert [r.transition.stage for r in world.rows()] == [
+        any_world.clock.at += DAY
+        assert any_world.tick().stage == following
+    assert any_world.tick().decision.reason.startswith("waits for a signed approval")
+    assert any_world.share() == 50
+    any_world.authority.approved_by = "dr_curie"
+    promoted = any_world.tick()
+    assert (promoted.decision.action, promoted.decision.actor, any_world.share()) == (Action.PROMOTE, "dr_curie", 100)
+    assert any_world.router.read(CANCER).champion == CHAMPION, "the old champion stays loaded during the watch"
+    any_world.treat(30)
+    any_world.clock.at += DAY
+    assert any_world.tick().stage == "watch"
+    any_world.clock.at += 2 * DAY
+    assert any_world.tick().stage == "done"
+    assert any_world.router.read(CANCER).weights == {CHALLENGER: 100}
+    assert [r.transition.stage for r in any_world.rows()] == [
         "shadow", "5", "10", "25", "50", "approval", "100", "watch", "done",
     ]  # fmt: skip
-    assert world.tick().status is TickStatus.CLOSED
-    assert world.ledger.verify_chain().ok
-    assert EvidenceLog(world.engine).verify_chain().ok
-    assert EvidenceLog(world.engine).replay(world.rollout_id, world.plan) == EvidenceLog(world.engine).current(
-        world.rollout_id, world.plan
-    )
+    assert any_world.tick().status is TickStatus.CLOSED
+    assert any_world.ledger.verify_chain().ok
+    assert EvidenceLog(any_world.engine).verify_chain().ok
+    assert EvidenceLog(any_world.engine).replay(any_world.rollout_id, any_world.plan) == EvidenceLog(
+        any_world.engine
+    ).current(any_world.rollout_id, any_world.plan)
 
 
 def test_a_decision_row_says_everything(world: World) -> None:
@@ -376,6 +376,16 @@ def test_a_lost_route_is_held_and_not_invented(world: World) -> None:
     world.router.state.unlink()
     assert world.tick().decision.rule == "routing_lost"
     assert world.router.read(CANCER) is None
+
+
+def test_a_foreign_destination_in_our_route_is_named_and_left_alone(world: World) -> None:
+    world.to_ramp()
+    world.router.conflict = "route colon holds a third destination: canary"
+    held = world.tick()
+    assert (held.decision.action, held.decision.rule) == (Action.HOLD, "routing_mismatch")
+    assert "canary" in held.decision.reason
+    world.router.conflict = ""
+    assert world.share() == 5
 
 
 def test_a_foreign_model_in_our_route_stops_the_rollout_from_starting(world: World) -> None:
