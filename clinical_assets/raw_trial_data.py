@@ -44,7 +44,7 @@ def raw_trial_data(
     if cancer.contract.endpoint.kind == "survival":
         outcome = Outcomes.from_frame(frame, cancer.contract.endpoint)
         plots["kaplan_meier"] = metadata.picture(
-            kaplan_meier(outcome, f"{cancer.title}: {cancer.contract.endpoint.name}")
+            kaplan_meier(outcome, cancer.title, cancer.contract.endpoint.horizon_days)
         )
     return dg.MaterializeResult(
         value=SnapshotReference(cancer=cancer.slug, digest=snapshot.digest, table_sha256=snapshot.sha256),

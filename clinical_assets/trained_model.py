@@ -1,7 +1,5 @@
 """Asset 3: the best model that the data allow, calibrated, in data-only formats, with predictions on untouched patients."""
 
-import shutil
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +13,7 @@ from clinical_assets.foundation.clock import utc_iso
 from clinical_assets.lineage import code_digest, environment_digest
 from clinical_assets.partitions import cancer_types
 from clinical_assets.references import FeaturesReference, ModelReference
+from clinical_assets.release import AUTHOR
 from clinical_assets.training_data import TrainingData, open_training_data
 from resources.ledger_store import LedgerStore
 from resources.model_registry import ModelRegistry
@@ -23,9 +22,6 @@ from resources.object_store import ObjectStore
 if TYPE_CHECKING:
     from clinical_assets.gates.facts import Predictions
     from clinical_assets.modeling.search import SearchResult
-
-AUTHOR = "platform"
-"""Who trains: runs act under the platform's own key, so that any person may approve what it made."""
 
 
 @dg.asset(
@@ -66,7 +62,7 @@ def trained_model(
     registered = model_registry.register(
         cancer=cancer.slug,
         digest=digest,
-        model_dir=object_store.path("models", cancer.slug, digest),
+        model_dir=object_store.models / digest,
         contract=cancer.contract,
         parameters={**options, "family": found.family, "chosen_because": found.reason},
         metrics={f"test_{name}": value for name, value in numbers.items()},
@@ -111,18 +107,15 @@ def _publish(
 ) -> str:
     """Write the model directory under its digest, and its signature beside it."""
     from clinical_assets.audit.artifact_signature import sign_directory
-    from clinical_assets.modeling.artifact import save_model
+    from clinical_assets.modeling.artifact import publish_model
 
     provenance = {"features": features.digest, "snapshot": features.snapshot.digest, "input": input_sha}
-    with tempfile.TemporaryDirectory() as scratch:
-        made = Path(scratch) / "model"
-        digest = save_model(found.candidate, made, cancer.contract, cancer.slug, provenance)
-        directory = object_store.publish(
-            "models", cancer.slug, digest, lambda aside: shutil.copytree(made, aside, dirs_exist_ok=True)
-        )
+    horizon = cancer.contract.endpoint.horizon_days
+    directory = publish_model(found.candidate, object_store.models, cancer.contract, horizon, provenance)
+    digest = directory.name
     signature = directory.with_name(f"{digest}.sig")
     if not signature.exists():
-        sign_directory(directory, signature, ledger_store.signer.keys())
+        sign_directory(directory, signature, ledger_store.signer.key_store())
     return digest
 
 
@@ -165,4 +158,4 @@ def _plots(cancer: CancerType, data: TrainingData, test: "Predictions") -> dict[
     from clinical_assets.modeling.plots import calibration
 
     outcomes = Outcomes.from_frame(data.test, cancer.contract.endpoint)
-    return {"calibration": calibration(outcomes, test.risk, cancer.contract.endpoint.horizon_days)}
+    return {"calibration": calibration(outcomes, test.risk, cancer.contract.endpoint.horizon_days, cancer.title)}

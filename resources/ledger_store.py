@@ -1,7 +1,5 @@
 """The database behind the audit log, the decision records and the rollout ledger (SQLite in WAL mode, or PostgreSQL)."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -23,27 +21,27 @@ class LedgerStore(dg.ConfigurableResource):
     signer: dg.ResourceDependency[Signer]
     url: str = ""
 
-    def engine(self) -> Engine:
+    def engine(self) -> "Engine":
         """The engine, with every table in place."""
         import clinical_assets.audit.records
-        import clinical_assets.rollout.tables  # noqa: F401  (both register their tables)
+        import clinical_assets.rollout.tick  # noqa: F401  (both declare their tables)
         from clinical_assets.foundation.database import create_tables, engine_for
 
         engine = engine_for(self.url or Home.from_env().prepare().database_url)
         create_tables(engine)
         return engine
 
-    def ledger(self) -> Ledger:
+    def ledger(self) -> "Ledger":
         from clinical_assets.rollout.ledger import Ledger
 
         return Ledger(self.engine())
 
-    def records(self) -> RecordStore:
+    def records(self) -> "RecordStore":
         from clinical_assets.audit.records import RecordStore
 
-        return RecordStore(self.engine(), self.signer.keys())
+        return RecordStore(self.engine(), self.signer.key_store())
 
-    def audit_log(self) -> AuditLog:
+    def audit_log(self) -> "AuditLog":
         from clinical_assets.audit.log import AuditLog
 
-        return AuditLog(self.engine(), self.signer.keys())
+        return AuditLog(self.engine(), self.signer.key_store())

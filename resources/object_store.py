@@ -33,6 +33,11 @@ class ObjectStore(dg.ConfigurableResource):
             raise ValueError(f"not an object address: {kind}/{cancer}/{digest}")
         return self.directory / kind / cancer / digest
 
+    @property
+    def models(self) -> Path:
+        """Model directories by digest, where the servers find them; a signature lies beside each."""
+        return self.directory / "models"
+
     def publish(self, kind: str, cancer: str, digest: str, fill: Callable[[Path], None]) -> Path:
         """Write an object aside and rename it into place; an object that exists is left as it is."""
         return publish_directory(self.path(kind, cancer, digest), fill)

@@ -18,7 +18,7 @@ class Signer(dg.ConfigurableResource):
 
     directory: str = ""
 
-    def keys(self) -> KeyStore:
+    def key_store(self) -> KeyStore:
         from clinical_assets.audit.keys import KeyStore
 
         return KeyStore(Path(self.directory) if self.directory else Home.from_env().prepare().keys)

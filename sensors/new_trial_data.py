@@ -10,12 +10,12 @@ from clinical_assets.trials.errors import SourceError
 from clinical_assets.trials.sources.state import source_state
 
 
-def build_new_trial_data_sensor(job: dg.UnresolvedAssetJobDefinition) -> dg.SensorDefinition:
+def build_new_trial_data_sensor(job_name: str) -> dg.SensorDefinition:
     """A source seen for the first time is a baseline, not a change."""
 
     @dg.sensor(
         name="new_trial_data",
-        job=job,
+        job_name=job_name,
         minimum_interval_seconds=60,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Retrains a cancer type whose source or contract changed since it was last seen.",

@@ -7,13 +7,13 @@ import dagster as dg
 from clinical_assets.catalog import load_catalog
 
 
-def build_retraining_schedules(job: dg.UnresolvedAssetJobDefinition) -> list[dg.ScheduleDefinition]:
+def build_retraining_schedules(job_name: str) -> list[dg.ScheduleDefinition]:
     """One schedule for each distinct cron expression in the catalogue."""
     crons = sorted({cancer.retraining.cron for cancer in load_catalog().values() if cancer.retraining.enabled})
     return [
         dg.ScheduleDefinition(
             name="retraining" if number == 0 else f"retraining_{number + 1}",
-            job=job,
+            job_name=job_name,
             cron_schedule=cron,
             execution_fn=_requests(cron),
             default_status=dg.DefaultScheduleStatus.RUNNING,

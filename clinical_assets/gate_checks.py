@@ -1,0 +1,100 @@
+"""The five gates as asset checks: shown where people look, re-runnable for one partition, stopping a run early.
+
+What a check shows grants nothing. The signed record of `gate_verdict` does, and it judges for itself.
+"""
+
+from collections.abc import Iterable
+
+import dagster as dg
+
+from clinical_assets import metadata
+from clinical_assets.catalog import load_catalog
+from clinical_assets.gates.verdict import CheckResult, GateName, GateReport, Verdict
+from clinical_assets.partitions import cancer_types
+from clinical_assets.references import ModelReference, SnapshotReference
+from clinical_assets.rollout.champion import champion_of
+from resources.ledger_store import LedgerStore
+from resources.model_registry import ModelRegistry
+from resources.object_store import ObjectStore
+
+MODEL_GATES = (GateName.PERFORMANCE, GateName.BIAS, GateName.REGULATORY, GateName.SECURITY)
+_WORST_FIRST = (Verdict.ERROR, Verdict.BLOCK, Verdict.INCONCLUSIVE, Verdict.WARN, Verdict.PASS)
+
+
+@dg.asset_check(
+    asset="raw_trial_data",
+    name=GateName.DATA_QUALITY.value,
+    blocking=True,
+    partitions_def=cancer_types,
+    description="Contract, missingness, duplicates, outcomes, sample size, provenance. BLOCK stops the run before training.",
+)
+def data_quality_gate(
+    context: dg.AssetCheckExecutionContext, raw_trial_data: SnapshotReference, object_store: ObjectStore
+) -> dg.AssetCheckResult:
+    from clinical_assets.release import data_facts, judge
+    from clinical_assets.training_data import open_snapshot
+
+    cancer = load_catalog()[raw_trial_data.cancer]
+    facts = data_facts(cancer, open_snapshot(cancer.slug, raw_trial_data, object_store))
+    return as_check(judge(GateName.DATA_QUALITY, facts, cancer))
+
+
+@dg.multi_asset_check(
+    name="model_gates",
+    specs=[
+        dg.AssetCheckSpec(gate.value, asset="trained_model", partitions_def=cancer_types) for gate in MODEL_GATES
+    ],
+    can_subset=True,
+)
+def model_gates(
+    context: dg.AssetCheckExecutionContext,
+    trained_model: ModelReference,
+    object_store: ObjectStore,
+    model_registry: ModelRegistry,
+    ledger_store: LedgerStore,
+) -> Iterable[dg.AssetCheckResult]:
+    from clinical_assets.release import gather, judge
+
+    cancer = load_catalog()[trained_model.cancer]
+    champion = champion_of(ledger_store.ledger(), cancer.slug)
+    facts = gather(cancer, trained_model, champion, object_store, model_registry, ledger_store)
+    for key in sorted(context.selected_asset_check_keys, key=lambda key: key.name):
+        gate = GateName(key.name)
+        yield as_check(judge(gate, facts, cancer), check_name=key.name, asset_key=key.asset_key)
+
+
+def as_check(report: GateReport, **identity: object) -> dg.AssetCheckResult:
+    """A report as the UI shows it: BLOCK fails, less than PASS fails as a warning, the worst findings come first."""
+    blocked = report.verdict in (Verdict.BLOCK, Verdict.ERROR)
+    worst = [check for check in ordered(report.checks) if check.verdict is not Verdict.PASS]
+    return dg.AssetCheckResult(
+        passed=report.verdict is Verdict.PASS,
+        severity=dg.AssetCheckSeverity.ERROR if blocked else dg.AssetCheckSeverity.WARN,
+        description="; ".join(f"{check.id} {check.verdict}: {check.reason}" for check in worst) or "all checks passed",
+        metadata={"verdict": report.verdict.value, "checks": findings(report.checks)},
+        **identity,  # pyright: ignore[reportArgumentType]
+    )
+
+
+def ordered(checks: Iterable[CheckResult]) -> list[CheckResult]:
+    return sorted(checks, key=lambda check: _WORST_FIRST.index(check.verdict))
+
+
+def findings(checks: Iterable[CheckResult]) -> dg.TableMetadataValue | dg.TextMetadataValue:
+    return metadata.table(
+        [
+            {
+                "check": check.id,
+                "verdict": check.verdict.value,
+                "title": check.title,
+                "value": "" if check.value is None else f"{check.value:.4g}" if isinstance(check.value, float) else check.value,
+                "interval": f"{check.interval[0]:.4g} to {check.interval[1]:.4g}" if check.interval else "",
+                "threshold": check.threshold,
+                "n": check.n if check.n is not None else "",
+                "events": check.events if check.events is not None else "",
+                "reason": check.reason,
+                "remedy": check.remedy,
+            }
+            for check in ordered(checks)
+        ]
+    )

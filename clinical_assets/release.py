@@ -1,0 +1,181 @@
+"""A release under judgement: every fact about one trained model, gathered from the stores, and the five gates over it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from clinical_assets import evaluation
+from clinical_assets.audit.artifact_signature import verify_directory
+from clinical_assets.catalog import CancerType
+from clinical_assets.foundation.canonical import sha256_directory, sha256_json
+from clinical_assets.gates.facts import AuditState, Predictions, ReleaseFacts, SignatureFact, SplitFacts
+from clinical_assets.gates.verdict import GateName, GateReport
+from clinical_assets.lineage import code_digest, commit, environment_digest
+from clinical_assets.references import ModelReference
+from clinical_assets.training_data import TrainingData, open_training_data
+from resources.ledger_store import LedgerStore
+from resources.model_registry import ModelRegistry, RegisteredModel
+from resources.object_store import ObjectStore
+
+if TYPE_CHECKING:
+    from clinical_assets.trials.contract import CohortContract
+    from clinical_assets.trials.snapshot import Snapshot
+
+AUTHOR = "platform"
+"""Who trains: runs act under the platform's own key, so that any person may approve what it made."""
+
+
+def gather(
+    cancer: CancerType,
+    model: ModelReference,
+    champion: str,
+    object_store: ObjectStore,
+    model_registry: ModelRegistry,
+    ledger_store: LedgerStore,
+) -> ReleaseFacts:
+    """The facts about `model`; `champion` is the digest that answers patients now, "" when none does."""
+    from clinical_assets.modeling.artifact import load_scorer
+
+    data = open_training_data(cancer, model.features, object_store)
+    directory = object_store.models / model.digest
+    predictions = object_store.path("predictions", cancer.slug, model.digest)
+    choice = json.loads((predictions / "choice.json").read_text())
+    signature = verify_directory(directory, directory.with_name(f"{model.digest}.sig"), ledger_store.signer.key_store())
+    records = ledger_store.records()
+    now = time.time()
+    chain = ledger_store.audit_log().verify_chain()
+    presented = (
+        SignatureFact("model", AUTHOR, model.digest, signature.ok, signature.problem),
+        *records.statements.signature_facts(model.digest),
+    )
+    on_disk = sha256_directory(directory)
+    scorer = load_scorer(directory, model.digest)
+    return ReleaseFacts(
+        cancer=cancer.slug,
+        tier=cancer.tier,
+        contract=cancer.contract,
+        now=now,
+        author=AUTHOR,
+        train=data.train,
+        test=data.test,
+        split=SplitFacts(
+            cancer.split.salt, cancer.split.test_fraction, model.features.split_digest, data.split_digest
+        ),
+        manifest=data.snapshot.manifest.model_dump(mode="json"),
+        recomputed=data.snapshot.recompute(),
+        test_pred=evaluation.load(predictions / "test.npz"),
+        oof=evaluation.load(predictions / "out_of_fold.npz"),
+        reference_pred=evaluation.load(predictions / "reference_test.npz"),
+        reference_oof=evaluation.load(predictions / "reference_out_of_fold.npz"),
+        reference_name=choice["reference"],
+        champion_pred=_champion_predictions(cancer.contract, champion, data, object_store),
+        champion_name=champion[:12] or None,
+        model_dir=directory,
+        model_digest=model.digest,
+        digests={
+            "evaluated": model.digest,
+            "signed": on_disk if signature.ok else None,
+            "logged": model_registry.digest_of(RegisteredModel("", model.mlflow_version, model.mlflow_run)),
+            "deployed": on_disk,
+            "loaded": scorer.digest,
+        },
+        serve_score=scorer.risk,
+        lineage=lineage(cancer, model, choice, champion),
+        audit=AuditState(chain.ok, chain.entries, chain.problem),
+        signature_ok=signature.fact,
+        signatures=presented,
+        approvals=records.statements.approvals(cancer.slug, model.digest, now),
+        waivers=records.statements.waivers(cancer.slug, model.digest, now),
+        cv_choice=choice,
+        artifacts_text={
+            "model.json": (directory / "model.json").read_text(),
+            "manifest.json": data.snapshot.manifest.model_dump_json(),
+        },
+        known_contacts=tuple(owner for owner in cancer.owners if "@" in owner),
+    )
+
+
+def lineage(cancer: CancerType, model: ModelReference, choice: Mapping[str, Any], champion: str) -> dict[str, Any]:
+    """Where the model came from, each part resolvable."""
+    head, clean = commit()
+    return {
+        "data_digest": model.features.snapshot.table_sha256,
+        "snapshot": model.features.snapshot.digest,
+        "features_digest": model.features.digest,
+        "split_digest": model.features.split_digest,
+        "contract_digest": cancer.contract.digest,
+        "policy_digest": cancer.gates.digest,
+        "lock_digest": environment_digest(),
+        "commit": head,
+        "clean": clean,
+        "code_digest": code_digest("trials", "modeling", "gates"),
+        "seed": choice["seed"],
+        "parameters": {"family": choice["family"], **cancer.models.model_dump(mode="json")},
+        "parent_model": champion or "none",
+        "mlflow_run": model.mlflow_run,
+    }
+
+
+_JUDGED: dict[str, GateReport] = {}
+
+
+def judge(gate: GateName, facts: ReleaseFacts, cancer: CancerType) -> GateReport:
+    """One gate over the facts; a report that this process made minutes ago over the very same facts is not made again."""
+    key = sha256_json(
+        [
+            gate, facts.model_digest, cancer.gates.digest, facts.champion_name, dict(facts.lineage), dict(facts.digests),
+            facts.manifest["table_sha256"], facts.recomputed["table_sha256"], str(facts.signature_ok),
+            facts.audit.chain_ok, [str(item) for item in (*facts.waivers, *facts.signatures)], int(facts.now // 600),
+        ]
+    )  # fmt: skip
+    if key not in _JUDGED:
+        _JUDGED[key] = import_module(f"clinical_assets.gates.{gate.value}").judge(facts, cancer.gates)
+    return _JUDGED[key]
+
+
+def data_facts(cancer: CancerType, snapshot: Snapshot) -> ReleaseFacts:
+    """What is known before a model exists; enough for the data-quality gate, and for no other."""
+    nobody = Predictions(np.array([], dtype=object), np.array([]))
+    cohort = snapshot.read()
+    split = cancer.subject_split
+    train, test = split.parts(cohort)
+    digest = split.digest(cohort)
+    return ReleaseFacts(
+        cancer=cancer.slug,
+        tier=cancer.tier,
+        contract=cancer.contract,
+        now=time.time(),
+        author=AUTHOR,
+        train=train,
+        test=test,
+        split=SplitFacts(split.salt, split.test_fraction, digest, digest),
+        manifest=snapshot.manifest.model_dump(mode="json"),
+        recomputed=snapshot.recompute(),
+        test_pred=nobody,
+        reference_pred=nobody,
+        reference_name="",
+        model_dir=snapshot.path,
+        model_digest="",
+        digests={},
+        serve_score=None,
+        lineage={},
+        audit=AuditState(True, 0),
+        signature_ok=None,
+    )
+
+
+def _champion_predictions(
+    contract: CohortContract, champion: str, data: TrainingData, object_store: ObjectStore
+) -> Predictions | None:
+    if not champion:
+        return None
+    from clinical_assets.modeling.artifact import load_model
+
+    model = load_model(object_store.models / champion, champion)
+    return evaluation.predict(model, data.test, contract)

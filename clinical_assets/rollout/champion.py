@@ -1,0 +1,19 @@
+"""Which model answers patients, as the ledger has it: derived from the rollouts' histories, stored nowhere else."""
+
+from __future__ import annotations
+
+from clinical_assets.rollout import stages
+from clinical_assets.rollout.ledger import Ledger
+
+
+def champion_of(ledger: Ledger, cancer: str) -> str:
+    """Digest of the model that won the latest completed rollout, "" if none was ever deployed.
+
+    During an open rollout, its watch included, the champion is still the model to which a rollback leads.
+    """
+    champion = ""
+    for rollout in ledger.rollouts():
+        if rollout.cancer != cancer:
+            continue
+        champion = rollout.challenger if ledger.progress(rollout.id).stage == stages.DONE else rollout.champion
+    return champion
