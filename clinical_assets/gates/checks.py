@@ -7,6 +7,7 @@ becomes a result with verdict ERROR that holds its type and message, which block
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -116,7 +117,7 @@ def run_gate(gate: GateName, facts: ReleaseFacts, policy: GatePolicy) -> GateRep
     case = Case(facts, policy)
     for registered in [entry for entry in REGISTER.values() if entry.gate is gate]:
         case.results[registered.id] = registered.run(case)
-    checks = tuple(case.results.values())
+    checks = tuple(sorted(case.results.values(), key=lambda result: _by_number(result.id)))
     required = policy.required(gate)
     return GateReport(
         gate=gate,
@@ -129,6 +130,12 @@ def run_gate(gate: GateName, facts: ReleaseFacts, policy: GatePolicy) -> GateRep
         model_digest=facts.model_digest,
         policy_digest=policy.digest,
     )
+
+
+def _by_number(id: str) -> tuple[str, int, str]:
+    """Reading order: MP3, MP15a, MP15b, MP18."""
+    letters, number, rest = re.fullmatch(r"([A-Z]+)(\d*)(.*)", id).groups()  # type: ignore[union-attr]
+    return letters, int(number or 0), rest
 
 
 def _interval(interval: tuple[float, float] | None) -> tuple[float, float] | None:

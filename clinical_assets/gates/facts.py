@@ -144,6 +144,7 @@ class ReleaseFacts:
     signatures: every signature presented for this release (the model's own, approvals, waivers).
     approvals, waivers: those whose signature verified.
     artifacts_text: name -> text of every report, log, card or metadata file that will be kept or shown.
+    known_contacts: e-mail addresses of owners and signers, which may stand in those texts.
     """
 
     cancer: str
@@ -175,3 +176,4 @@ class ReleaseFacts:
     approvals: tuple[VerifiedApproval, ...] = ()
     waivers: tuple[VerifiedWaiver, ...] = ()
     artifacts_text: Mapping[str, str] = field(default_factory=dict)
+    known_contacts: tuple[str, ...] = ()

@@ -68,6 +68,12 @@ class PerformancePolicy(_Thresholds):
         "events from which a set of predictions can carry a performance claim",
         ge=1,
     )
+    min_out_of_fold_events: int = _threshold(
+        50,
+        "half the test split's demand: out-of-fold patients are many, and the intervals carry the imprecision",
+        "events from which nested out-of-fold predictions can carry a performance claim",
+        ge=10,
+    )
     discrimination_floor: float = _threshold(
         0.5,
         "chance; some cancers are near chance by nature, so the reference model is the demanding floor",

@@ -1,0 +1,120 @@
+"""Predictions joined to outcomes: the sets of patients on which a model is judged, and how their findings combine.
+
+Small cohorts are judged on nested out-of-fold predictions; the locked test split counts as well where it holds enough
+events. A finding against the model counts from either set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from clinical_assets.gates.checks import Case, Finding
+from clinical_assets.gates.facts import Predictions, ReleaseFacts
+from clinical_assets.gates.verdict import Verdict
+from clinical_assets.modeling.curves import horizon_labels
+from clinical_assets.modeling.metrics.bootstrap import Draws, Interval
+from clinical_assets.modeling.outcomes import Outcomes
+
+TEST, OUT_OF_FOLD = "test", "out of fold"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One set of patients whom the model had not seen. Arrays are in the order of `frame`."""
+
+    name: str
+    frame: pd.DataFrame
+    outcomes: Outcomes
+    predictions: Predictions
+    draws: Draws
+    events: int
+
+    @property
+    def risk(self) -> np.ndarray:
+        return self.predictions.risk
+
+    def of(self, other: Predictions) -> np.ndarray:
+        """(n,) another model's risks for the same patients."""
+        return aligned(self.frame, other).risk
+
+
+def evidence_sets(case: Case) -> tuple[Evidence, ...]:
+    """The test split, then the out-of-fold predictions if there are any.
+
+    Raises:
+        ValueError: predictions and rows are not about the same subjects.
+    """
+    facts, policy = case.facts, case.policy.performance
+    found = []
+    for name, frame, predictions in ((TEST, facts.test, facts.test_pred), (OUT_OF_FOLD, facts.train, facts.oof)):
+        if predictions is None:
+            continue
+        outcomes = Outcomes.from_frame(frame, facts.contract.endpoint)
+        joined = aligned(frame, predictions)
+        draws = Draws.make(frame["subject_id"].to_numpy(), policy.bootstrap_seed, policy.bootstrap_replicates)
+        found.append(Evidence(name, frame, outcomes, joined, draws, events_by_horizon(facts, outcomes)))
+    return tuple(found)
+
+
+def aligned(frame: pd.DataFrame, predictions: Predictions) -> Predictions:
+    """The predictions in the order of the rows.
+
+    Raises:
+        ValueError: a row without prediction, a prediction without row, or a subject twice.
+    """
+    subjects = pd.Index(predictions.subject_ids.astype(str))
+    if not subjects.is_unique or len(subjects) != len(frame):
+        raise ValueError(f"{len(frame)} rows but {len(subjects)} predictions for {subjects.nunique()} subjects")
+    order = subjects.get_indexer(frame["subject_id"].astype(str))
+    if (order < 0).any():
+        raise ValueError(f"{int((order < 0).sum())} rows have no prediction")
+    survival = None if predictions.survival is None else predictions.survival[order]
+    return replace(
+        predictions, subject_ids=predictions.subject_ids[order], risk=predictions.risk[order], survival=survival
+    )
+
+
+def events_by_horizon(facts: ReleaseFacts, outcomes: Outcomes) -> int:
+    """Events up to the horizon; for a label, subjects of the rarer class."""
+    if outcomes.kind == "binary":
+        return min(outcomes.events, outcomes.n - outcomes.events)
+    horizon = facts.contract.endpoint.horizon_days
+    return int(horizon_labels(outcomes, float(horizon or 0.0)).label.sum())
+
+
+def combined(case: Case, found: Sequence[tuple[Evidence, Finding]]) -> Finding:
+    """One finding from several sets: any BLOCK counts; else the first conclusive set with enough events decides.
+
+    Too few events in every set make the finding INCONCLUSIVE. All numbers go into `details`.
+    """
+    policy = case.policy.performance
+    needed = {TEST: policy.min_test_events, OUT_OF_FOLD: policy.min_out_of_fold_events}
+    details = {
+        evidence.name: {
+            "value": finding.value, "interval": finding.interval, "n": evidence.outcomes.n, "events": evidence.events,
+            "verdict": finding.verdict, "reason": finding.reason, **finding.details,
+        }
+        for evidence, finding in found
+    }  # fmt: skip
+    blocked = [finding for _, finding in found if finding.verdict is Verdict.BLOCK]
+    large = [finding for evidence, finding in found if evidence.events >= needed[evidence.name]]
+    conclusive = [finding for finding in large if finding.verdict is not Verdict.INCONCLUSIVE]
+    if blocked or conclusive or large:
+        return replace((blocked or conclusive or large)[0], details=details)
+    evidence, finding = max(found, key=lambda pair: pair[0].events)
+    reason = f"only {evidence.events} events, {needed[evidence.name]} are needed; found {finding.reason}"
+    return replace(
+        finding,
+        verdict=Verdict.INCONCLUSIVE,
+        reason=reason,
+        remedy="wait for more events or pool sites; until then use a waiver or the research tier",
+        details=details,
+    )
+
+
+def bounds(interval: Interval) -> tuple[float, float]:
+    return interval.low, interval.high

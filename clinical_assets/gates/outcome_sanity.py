@@ -1,0 +1,117 @@
+"""DQ9: can these outcomes be what the endpoint says? Times, codes, data cut, event rate, censoring indicator."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from clinical_assets.foundation.clock import SECONDS_PER_DAY
+from clinical_assets.gates.checks import Case, Finding
+from clinical_assets.gates.thresholds import DataQualityPolicy
+from clinical_assets.gates.verdict import Verdict
+
+MIN_PER_ARM = 10
+"""Subjects with, and without, an event below which rates and orderings say nothing."""
+REMEDY = "check the coding of the outcome (ADaM: CNSR = 0 means event), its time unit and the data cut"
+
+
+def survival_outcome(case: Case) -> Finding:
+    """Structure, then the polarity of the event indicator, then 1 - Kaplan-Meier at the horizon against the band."""
+    from scipy.stats import mannwhitneyu
+
+    facts, policy = case.facts, case.policy.data_quality
+    frame = pd.concat([facts.train, facts.test], ignore_index=True)
+    endpoint = facts.contract.endpoint
+    time, event = frame["time"].to_numpy(float), frame["event"].to_numpy(float)
+    problems = _structure(frame, time, event, facts.manifest.get("data_cut"))
+    had = event == 1
+    common = _common(case, len(frame), int(had.sum()))
+    if problems:
+        return Finding(Verdict.BLOCK, "; ".join(problems), REMEDY, **common)
+    if had.sum() < MIN_PER_ARM:
+        return Finding(Verdict.INCONCLUSIVE, f"{int(had.sum())} events cannot show the event rate", REMEDY, **common)
+    risk, interval = kaplan_meier_risk(time, had, endpoint.horizon_days)
+    common |= {"value": risk, "interval": interval}
+    if (~had).sum() >= MIN_PER_ARM:
+        earlier = 1.0 - mannwhitneyu(time[had], time[~had]).statistic / (had.sum() * (~had).sum())
+        common["details"] = {"event_before_censoring": float(earlier)}
+        if earlier < policy.polarity_floor:
+            return Finding(
+                Verdict.BLOCK,
+                f"subjects with an event were followed longer than the others (P(event first) {earlier:.2f} "
+                f"< {policy.polarity_floor:g}): the censoring indicator looks exchanged",
+                REMEDY,
+                threshold_source=DataQualityPolicy.source("polarity_floor"),
+                **{key: value for key, value in common.items() if key != "threshold_source"},
+            )
+    if not (time >= endpoint.horizon_days).any():
+        return Finding(
+            Verdict.INCONCLUSIVE, "nobody was followed up to the horizon", "shorten the horizon or wait", **common
+        )
+    return _in_band(risk, interval, endpoint.event_rate_band, common)
+
+
+def kaplan_meier_risk(time: np.ndarray, event: np.ndarray, horizon: float) -> tuple[float, tuple[float, float]]:
+    """1 - S(horizon) with its 95 % interval (Greenwood's variance, log-log scale)."""
+    import greenwood
+
+    followed = np.minimum(time, horizon)
+    had = (event & (time <= horizon)).astype(int)
+    curve = greenwood.KaplanMeier(conf_type="log-log").fit(greenwood.Surv(followed, event=had))
+    last = np.flatnonzero(np.isfinite(curve.conf_low_))[-1]
+    return 1.0 - float(curve.survival_[-1]), (1.0 - float(curve.conf_high_[last]), 1.0 - float(curve.conf_low_[last]))
+
+
+def binary_outcome(case: Case) -> Finding:
+    """Labels are 0 or 1, both occur, and the share of positives lies in the band."""
+    from scipy.stats import binomtest
+
+    frame = pd.concat([case.facts.train, case.facts.test], ignore_index=True)
+    label = frame["label"].to_numpy(float)
+    bad, positive = int((~np.isin(label, (0.0, 1.0))).sum()), int((label == 1).sum())
+    common = _common(case, len(frame), positive)
+    if bad:
+        return Finding(Verdict.BLOCK, f"{bad} labels are neither 0 nor 1", REMEDY, **common)
+    if min(positive, len(frame) - positive) < MIN_PER_ARM:
+        return Finding(Verdict.INCONCLUSIVE, f"{positive} positives among {len(frame)} labels", REMEDY, **common)
+    interval = binomtest(positive, len(frame)).proportion_ci(method="wilson")
+    common |= {"value": positive / len(frame), "interval": (float(interval.low), float(interval.high))}
+    band = case.facts.contract.endpoint.event_rate_band
+    return _in_band(positive / len(frame), common["interval"], band, common)
+
+
+def _in_band(rate: float, interval: tuple[float, float], band: tuple[float, float], common: dict[str, Any]) -> Finding:
+    if band[0] <= rate <= band[1]:
+        return Finding(Verdict.PASS, f"event probability {rate:.3f} lies in the declared band", **common)
+    if interval[0] > band[1] or interval[1] < band[0]:
+        return Finding(Verdict.BLOCK, f"event probability {rate:.3f} is outside the declared band", REMEDY, **common)
+    return Finding(
+        Verdict.INCONCLUSIVE, f"event probability {rate:.3f} is outside the band, its interval is not", REMEDY, **common
+    )
+
+
+def _structure(frame: pd.DataFrame, time: np.ndarray, event: np.ndarray, data_cut: date | str | None) -> list[str]:
+    counts = {
+        "follow-up times are missing or infinite": ~np.isfinite(time),
+        "follow-up times are not positive": np.isfinite(time) & (time <= 0),
+        "event indicators are neither 0 nor 1": ~np.isin(event, (0.0, 1.0)),
+    }
+    if data_cut is not None:
+        entered = frame["index_date"].to_numpy("datetime64[s]").astype(float) / SECONDS_PER_DAY
+        cut = pd.Timestamp(data_cut).timestamp() / SECONDS_PER_DAY
+        counts[f"subjects are followed beyond the data cut {data_cut}"] = entered + time > cut + 1.0
+    return [f"{int(bad.sum())} {what}" for what, bad in counts.items() if bad.any()]
+
+
+def _common(case: Case, n: int, events: int) -> dict[str, Any]:
+    low, high = case.facts.contract.endpoint.event_rate_band
+    return {
+        "n": n,
+        "events": events,
+        "threshold": f"declared band {low:g} to {high:g}; follow-up positive and within the data cut; 0/1 coding",
+        "threshold_source": "the contract's endpoint; coding as in ADaM ADTTE",
+        "details": {},
+    }

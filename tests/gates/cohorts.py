@@ -1,0 +1,102 @@
+"""Releases of real cohorts, trained once per session: a clean candidate, before a fault is injected."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from clinical_assets.catalog import load_catalog
+from clinical_assets.evaluation import out_of_fold, predict
+from clinical_assets.gates.facts import AuditState, Predictions, ReleaseFacts, SignatureFact, SplitFacts
+from clinical_assets.gates.policy import GatePolicy
+from clinical_assets.modeling.artifact import load_scorer, publish_model
+from clinical_assets.modeling.options import ModelOptions
+from clinical_assets.modeling.search import search
+from clinical_assets.trials.snapshot import SnapshotStore, ingest
+
+NOW = 1_800_000_000.0
+POLICY = GatePolicy()
+ROOT = Path(tempfile.mkdtemp(prefix="gates-"))
+
+
+@lru_cache
+def release(slug: str) -> ReleaseFacts:
+    """A penalised Cox (logistic) model on the real cohort, with everything in order."""
+    cancer = load_catalog()[slug]
+    snapshot = ingest(slug, cancer.source, cancer.contract, SnapshotStore(ROOT))
+    frame, split = snapshot.read(), cancer.subject_split
+    train, test = split.parts(frame)
+    found = search(train, cancer.contract, ModelOptions(families=("cox",)))
+    path = publish_model(found.candidate, ROOT / "models", cancer.contract, slug, {"seed": found.seed})
+    digest = path.name
+    tested = predict(found.candidate, test, cancer.contract)
+    cross = out_of_fold(found.out_of_fold, found.subject_ids)
+    return ReleaseFacts(
+        cancer=slug,
+        tier=cancer.tier,
+        contract=cancer.contract,
+        now=NOW,
+        author="platform",
+        train=train,
+        test=test,
+        split=SplitFacts(split.salt, split.test_fraction, split.digest(frame), split.digest(frame)),
+        manifest=snapshot.manifest.model_dump(mode="json"),
+        recomputed=snapshot.recompute(),
+        test_pred=tested,
+        oof=cross,
+        reference_pred=tested,
+        reference_oof=cross,
+        reference_name="penalised Cox",
+        model_dir=path,
+        model_digest=digest,
+        digests={"evaluated": digest, "signed": digest, "logged": digest, "deployed": None},
+        serve_score=load_scorer(path, digest).risk,
+        lineage=lineage(cancer.contract.digest, snapshot.sha256, split.digest(frame)),
+        audit=AuditState(True, 12),
+        signature_ok=True,
+        signatures=(SignatureFact("model", "platform", digest, True),),
+        artifacts_text={"card": (path / "model.json").read_text()},
+    )
+
+
+def lineage(contract: str, data: str, split: str) -> dict[str, Any]:
+    return {
+        "data_digest": data,
+        "features_digest": "f" * 64,
+        "split_digest": split,
+        "policy_digest": POLICY.digest,
+        "contract_digest": contract,
+        "lock_digest": "1" * 64,
+        "commit": "50b06351ce0af8b8f7a17fc4a09e92c158d58a6e",
+        "clean": True,
+        "seed": 20_240_229,
+        "parameters": {"families": ["cox"]},
+    }
+
+
+def select(predictions: Predictions, rows: np.ndarray) -> Predictions:
+    """The predictions at `rows` (boolean or positions)."""
+    survival = None if predictions.survival is None else predictions.survival[rows]
+    return replace(
+        predictions, subject_ids=predictions.subject_ids[rows], risk=predictions.risk[rows], survival=survival
+    )
+
+
+def with_frames(
+    facts: ReleaseFacts, train: pd.DataFrame | None = None, test: pd.DataFrame | None = None
+) -> ReleaseFacts:
+    """Other rows, with a manifest that matches their number."""
+    changed = replace(facts, train=facts.train if train is None else train, test=facts.test if test is None else test)
+    rows = len(changed.train) + len(changed.test)
+    return replace(changed, manifest={**facts.manifest, "rows": rows}, recomputed={**facts.recomputed, "rows": rows})
+
+
+def edited(frame: pd.DataFrame, **columns: Any) -> pd.DataFrame:
+    """A copy with the given columns replaced."""
+    return frame.assign(**columns)
