@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict
 
 from clinical_assets.modeling.determinism import single_thread
 from clinical_assets.modeling.encoder import Encoder
+from clinical_assets.modeling.options import Family
+from clinical_assets.modeling.outcomes import Kind
 
 if TYPE_CHECKING:
     from clinical_assets.modeling.model import FamilyModel
@@ -26,7 +28,7 @@ class FeatureCard(_Part):
     """One input as the contract declares it; a request outside it is refused."""
 
     name: str
-    dtype: Literal["number", "integer", "category", "boolean"]
+    dtype: str
     unit: str | None
     plausible_range: tuple[float, float] | None
     categories: tuple[str, ...] | None
@@ -53,9 +55,9 @@ class ModelCard(_Part):
 
     schema_version: Literal[1] = SCHEMA_VERSION
     cancer: str
-    family: Literal["cox", "xgboost", "torch"]
+    family: Family
     name: str
-    kind: Literal["survival", "binary"]
+    kind: Kind
     endpoint: str
     horizon: float | None
     decision_threshold: float

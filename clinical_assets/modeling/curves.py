@@ -41,8 +41,14 @@ def kaplan_meier(time: np.ndarray, event: np.ndarray, weight: np.ndarray | None 
 
 
 def censoring_curve(outcomes: Outcomes) -> StepCurve:
-    """G(t) = P(C > t): Kaplan-Meier with the roles of event and censoring exchanged."""
-    return kaplan_meier(outcomes.times(), ~outcomes.flag)
+    """G(t) = P(C > t) by Kaplan-Meier; on the same day events come first, so that they are not at risk of censoring."""
+    time, event = outcomes.times(), outcomes.flag
+    steps, inverse = np.unique(time, return_inverse=True)
+    leaving = np.bincount(inverse, minlength=len(steps))
+    lost = np.bincount(inverse, weights=~event, minlength=len(steps))
+    at_risk = np.cumsum(leaving[::-1])[::-1] - (leaving - lost)
+    factors = 1.0 - np.divide(lost, at_risk, out=np.zeros(len(steps)), where=at_risk > 0)
+    return StepCurve(steps, np.cumprod(factors), 1.0)
 
 
 def breslow_hazard(log_hazard: np.ndarray, outcomes: Outcomes) -> StepCurve:

@@ -30,7 +30,7 @@ class Feature:
     dtype: str
     levels: tuple[str, ...] = ()
 
-    def code(self, values: Sequence[Any]) -> np.ndarray:
+    def code(self, values: Sequence[Any] | np.ndarray) -> np.ndarray:
         """(n,) float64: the number, or the position of the level; NaN where missing.
 
         Raises:
@@ -159,6 +159,7 @@ def encode_columns(features: Sequence[Feature], frame: pd.DataFrame | Sequence[M
     Raises:
         ValueError: a feature is absent; the message names all that are.
     """
+    columns: dict[str, Any]
     if isinstance(frame, pd.DataFrame):
         absent = [feature.name for feature in features if feature.name not in frame.columns]
         rows = len(frame)
@@ -171,12 +172,17 @@ def encode_columns(features: Sequence[Feature], frame: pd.DataFrame | Sequence[M
         raise ValueError(f"{rows} rows lack the feature column {', '.join(map(repr, absent))}")
     codes = np.empty((rows, len(features)))
     for index, feature in enumerate(features):
-        column = columns[feature.name]
-        if isinstance(column, pd.Series):
-            numeric = column.dtype.kind in "fiub"
-            column = column.to_numpy() if numeric else column.astype(object).where(column.notna(), None).tolist()
-        codes[:, index] = feature.code(column)
+        codes[:, index] = feature.code(_values(columns[feature.name]))
     return codes
+
+
+def _values(column: pd.Series | Sequence[Any]) -> Sequence[Any] | np.ndarray:
+    """Numbers as they are; everything else as Python objects with None for missing."""
+    if not isinstance(column, pd.Series):
+        return column
+    if column.dtype.kind in "fiub":
+        return column.to_numpy()
+    return column.astype(object).where(column.notna(), None).tolist()
 
 
 def features_of(contract: CohortContract) -> tuple[Feature, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,8 @@ from clinical_assets.modeling.calibration import Recalibration
 from clinical_assets.modeling.curves import StepCurve, breslow_hazard
 from clinical_assets.modeling.determinism import single_thread
 from clinical_assets.modeling.encoder import Encoder, Feature
-from clinical_assets.modeling.outcomes import Outcomes
+from clinical_assets.modeling.options import Family
+from clinical_assets.modeling.outcomes import Kind, Outcomes
 from clinical_assets.modeling.scores import Score
 
 Rows = pd.DataFrame | Sequence[Mapping[str, Any]]
@@ -45,16 +46,16 @@ class FamilyModel:
 
     def __init__(
         self,
-        family: str,
+        family: Family,
         features: Sequence[Feature],
-        kind: Literal["survival", "binary"],
+        kind: Kind,
         seed: int,
         horizon: float | None,
         recalibration: Recalibration | None = None,
     ) -> None:
-        self.family = family
+        self.family: Family = family
         self.features = tuple(features)
-        self.kind = kind
+        self.kind: Kind = kind
         self.seed = seed
         self.horizon = horizon
         self.recalibration = recalibration or Recalibration("cloglog" if kind == "survival" else "logit")

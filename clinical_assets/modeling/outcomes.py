@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from clinical_assets.trials.contract import Endpoint
 
+Kind = Literal["survival", "binary"]
+
 
 @dataclass(frozen=True)
 class Outcomes:
@@ -21,7 +23,7 @@ class Outcomes:
         ValueError: an array is missing, of the wrong length, negative or not finite.
     """
 
-    kind: Literal["survival", "binary"]
+    kind: Kind
     time: np.ndarray | None = None
     event: np.ndarray | None = None
     label: np.ndarray | None = None

@@ -110,12 +110,12 @@ def _nested(
     families: list[str] = []
     for k in range(fold.max() + 1):
         inside = fold != k
-        found = procedure.run(train[inside], outcomes.take(inside), INNER_FOLDS)
+        found = procedure.run(train.loc[inside], outcomes.take(inside), INNER_FOLDS)
         families.append(found.family)
         for target, model in zip(chosen, (found.candidate, found.reference), strict=True):
-            target.risk[~inside] = model.risk(train[~inside], procedure.horizon)
+            target.risk[~inside] = model.risk(train.loc[~inside], procedure.horizon)
             if target.survival is not None and times is not None:
-                target.survival[~inside] = model.survival(train[~inside], times)
+                target.survival[~inside] = model.survival(train.loc[~inside], times)
     candidate, reference = chosen
     floor = (FLOOR,) * len(families)
     return replace(candidate, families=tuple(families)), replace(reference, families=floor)

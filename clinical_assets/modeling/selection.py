@@ -14,16 +14,17 @@ from clinical_assets.modeling.encoder import Feature
 from clinical_assets.modeling.folds import stratified_folds
 from clinical_assets.modeling.metrics.pairs import ConcordancePairs
 from clinical_assets.modeling.model import FamilyModel
-from clinical_assets.modeling.outcomes import Outcomes
+from clinical_assets.modeling.options import Family
+from clinical_assets.modeling.outcomes import Kind, Outcomes
 
-FLOOR = "cox"
+FLOOR: Family = "cox"
 
 
 @dataclass(frozen=True)
 class Trial:
     """One family over the folds: discrimination on each held-out fold, and the raw out-of-fold risks (n,)."""
 
-    family: str
+    family: Family
     model: str
     metric: str
     scores: tuple[float, ...]
@@ -56,9 +57,9 @@ class Selection:
 
     candidate: FamilyModel
     reference: FamilyModel
-    family: str
+    family: Family
     reason: str
-    trials: dict[str, Trial]
+    trials: dict[Family, Trial]
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,8 @@ class Procedure:
     """
 
     features: tuple[Feature, ...]
-    families: tuple[str, ...]
-    kind: str
+    families: tuple[Family, ...]
+    kind: Kind
     horizon: float | None
     seed: int
 
@@ -83,18 +84,20 @@ class Procedure:
             ValueError: too few events for the folds.
         """
         fold = stratified_folds(outcomes, folds, self.seed)
-        trials = {family: self._cross_validate(family, frame, outcomes, fold) for family in self.families}
+        trials: dict[Family, Trial] = {
+            family: self._cross_validate(family, frame, outcomes, fold) for family in self.families
+        }
         family, reason = choose(trials)
         kept = {name: self._refit(trials[name], frame, outcomes) for name in dict.fromkeys((family, FLOOR))}
         return Selection(kept[family], kept[FLOOR], family, reason, trials)
 
-    def _cross_validate(self, family: str, frame: pd.DataFrame, outcomes: Outcomes, fold: np.ndarray) -> Trial:
+    def _cross_validate(self, family: Family, frame: pd.DataFrame, outcomes: Outcomes, fold: np.ndarray) -> Trial:
         censoring = censoring_curve(outcomes) if self.kind == "survival" else None
         risk, scores = np.empty(outcomes.n), []
         for k in range(fold.max() + 1):
             inside = fold != k
-            model = self._new(family).fit(frame[inside], outcomes.take(inside))
-            risk[~inside] = model.risk(frame[~inside], self.horizon)
+            model = self._new(family).fit(frame.loc[inside], outcomes.take(inside))
+            risk[~inside] = model.risk(frame.loc[~inside], self.horizon)
             pairs = ConcordancePairs.of(outcomes.take(~inside), self.horizon, censoring)
             scores.append(pairs.concordance(risk[~inside]))
         metric = "uno_c" if self.kind == "survival" else "auroc"
@@ -104,11 +107,11 @@ class Procedure:
         model = self._new(trial.family).fit(frame, outcomes)
         return model.recalibrated(recalibrate(trial.risk, outcomes, self.horizon))
 
-    def _new(self, family: str) -> FamilyModel:
+    def _new(self, family: Family) -> FamilyModel:
         return FamilyModel(family, self.features, self.kind, self.seed, self.horizon)
 
 
-def choose(trials: dict[str, Trial]) -> tuple[str, str]:
+def choose(trials: dict[Family, Trial]) -> tuple[Family, str]:
     """The simplest family within one standard error of the best (Breiman et al. 1984), and why.
 
     `trials` is in order of complexity, so that a more complex model must earn its place over the penalised Cox.

@@ -47,12 +47,13 @@ def test_horizon_labels_by_hand() -> None:
     np.testing.assert_allclose(labels.weight, [1.0, 0.0, 1.5, 1.5])
 
 
-def test_censoring_weights_recover_the_kaplan_meier_risk(cohort) -> None:
+def test_censoring_weights_recover_the_kaplan_meier_risk_exactly(cohort, censored) -> None:
     data = cohort("breast")
-    outcomes = data.outcomes(data.frame)
-    labels = horizon_labels(outcomes, 1826.25)
-    weighted = np.sum(labels.weight * labels.label) / outcomes.n
-    assert weighted == pytest.approx(1.0 - kaplan_meier(outcomes.time, outcomes.event).at(1826.25), abs=2e-3)
+    for outcomes, horizon in ((data.outcomes(data.frame), 1826.25), (censored[0], 400.0)):
+        labels = horizon_labels(outcomes, horizon)
+        weighted = np.sum(labels.weight * labels.label) / outcomes.n
+        assert weighted == pytest.approx(1.0 - kaplan_meier(outcomes.time, outcomes.event).at(horizon), abs=1e-9)
+        assert labels.weight.sum() == pytest.approx(outcomes.n)
 
 
 def test_weights_are_capped() -> None:

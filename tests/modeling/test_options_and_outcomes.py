@@ -34,7 +34,12 @@ def test_outcomes_come_from_the_canonical_columns() -> None:
 
 @pytest.mark.parametrize(
     ("time", "event", "reason"),
-    [([-1.0], [1], "negative"), ([np.nan], [1], "missing"), ([1.0], [2], "neither 0 nor 1"), ([1.0], [np.nan], "event")],
+    [
+        ([-1.0], [1], "negative"),
+        ([np.nan], [1], "missing"),
+        ([1.0], [2], "neither 0 nor 1"),
+        ([1.0], [np.nan], "event"),
+    ],
 )
 def test_impossible_outcomes_are_refused(time: list[float], event: list[float], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):

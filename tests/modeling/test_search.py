@@ -104,7 +104,9 @@ def test_the_digest_does_not_depend_on_threads(family: str, cohort, tmp_path) ->
         with threadpool_limits(limits=threads):
             found = search(data.train, data.contract, ModelOptions(families=tuple({"cox", family}), folds=3))
         model = found.candidate if found.candidate.family == family else refitted(found, family, data)
-        digests.append(save_model(model, tmp_path / f"{family}-{threads}", data.contract, data.slug, {"seed": found.seed}))
+        digests.append(
+            save_model(model, tmp_path / f"{family}-{threads}", data.contract, data.slug, {"seed": found.seed})
+        )
     torch.set_num_threads(before)
     assert digests[0] == digests[1]
 
