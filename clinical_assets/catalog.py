@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -209,6 +210,10 @@ def _read_cancer(file: Path, defaults: Mapping[str, Any]) -> CancerType:
 
 
 def json_schema() -> dict[str, Any]:
-    """JSON Schema of a cancer type's file, for editors; configs/cancer.schema.json is a copy."""
+    """JSON Schema of a cancer type's file, for editors; `python -m clinical_assets.catalog` prints it."""
     schema = CancerType.model_json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Cancer type"}
+
+
+if __name__ == "__main__":
+    print(json.dumps(json_schema(), indent=2))

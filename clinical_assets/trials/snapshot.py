@@ -9,56 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
 
-from clinical_assets.foundation.canonical import canonical_json, sha256_json
+from clinical_assets.foundation.canonical import canonical_json
 from clinical_assets.foundation.clock import SystemClock, utc_iso
 from clinical_assets.foundation.files import publish_directory
 from clinical_assets.trials.canonical_table import canonical_table
 from clinical_assets.trials.contract import CohortContract
 from clinical_assets.trials.data_cut import apply_data_cut
 from clinical_assets.trials.errors import ContractError, SnapshotError, TrialDataError
+from clinical_assets.trials.manifest import Manifest, RowFlowStep
 from clinical_assets.trials.sources.read import RawTable, read_source
-from clinical_assets.trials.sources.spec import DataStatus, SourceSpec
+from clinical_assets.trials.sources.spec import SourceSpec
 from clinical_assets.trials.table_digest import table_sha256
-
-
-class RowFlowStep(BaseModel):
-    """One line of the CONSORT-like flow from source rows to the canonical table."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    step: str
-    rows: int
-
-
-class Manifest(BaseModel):
-    """Where the rows came from and what they are. `events` counts events, or positive labels."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    cancer: str
-    source: str
-    package: str
-    package_version: str
-    file_sha256: str
-    content_sha256: str
-    rows: int
-    subjects: int
-    events: int
-    data_cut: dt.date | None
-    licence: str
-    citation: str
-    data_status: DataStatus
-    table_sha256: str
-    contract_sha256: str
-    extracted_utc: str
-    row_flow: tuple[RowFlowStep, ...]
-
-    @property
-    def digest(self) -> str:
-        """Identity of the snapshot: everything but the moment of extraction."""
-        return sha256_json(self.model_dump(mode="json", exclude={"extracted_utc"}))
 
 
 @dataclass(frozen=True)
