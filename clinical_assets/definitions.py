@@ -45,9 +45,7 @@ def default_resources() -> dict[str, Any]:
 def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
     """The code location; tests replace resources by name."""
     return dg.Definitions(
-        assets=dg.load_assets_from_modules(
-            [raw_trial_data, features, trained_model, gate_verdict, deployed_variant]
-        ),
+        assets=dg.load_assets_from_modules([raw_trial_data, features, trained_model, gate_verdict, deployed_variant]),
         asset_checks=dg.load_asset_checks_from_modules([gate_checks]),
         jobs=[trial_to_route],
         schedules=build_retraining_schedules(trial_to_route.name),

@@ -99,10 +99,19 @@ def _supersede(
     order = Order(AUTHOR, f"a newer model {digest[:12]} passed the gates", "superseded")
     clock = read_clock(Home.from_env().clock)
     result = roll_back(
-        rollout_id, ledger, traffic_router.router(), telemetry.source(), traffic_router.authority(), clock, AUTHOR, order
+        rollout_id,
+        ledger,
+        traffic_router.router(),
+        telemetry.source(),
+        traffic_router.authority(),
+        clock,
+        AUTHOR,
+        order,
     )
     if result.stage != stages.ROLLED_BACK:
-        raise dg.Failure(f"{progress.rollout.cancer}: the open rollout could not be ended: {result.error or result.status}")
+        raise dg.Failure(
+            f"{progress.rollout.cancer}: the open rollout could not be ended: {result.error or result.status}"
+        )
 
 
 def _plan(cancer: CancerType, model: ModelReference, champion: str, object_store: ObjectStore) -> "RolloutPlan":

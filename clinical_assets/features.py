@@ -49,7 +49,9 @@ def features(
         cancer.slug,
         digest,
         # DuckDB reads microseconds only
-        lambda aside: table.to_parquet(aside / "table.parquet", coerce_timestamps="us", allow_truncated_timestamps=True),
+        lambda aside: table.to_parquet(
+            aside / "table.parquet", coerce_timestamps="us", allow_truncated_timestamps=True
+        ),
     )
     feature_store.register(cancer.slug, cancer.contract, source / "table.parquet")
     joined = feature_store.training_frame(cancer.slug, cancer.contract, cohort[["subject_id", "index_date"]])

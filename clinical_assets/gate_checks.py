@@ -41,9 +41,7 @@ def data_quality_gate(
 
 @dg.multi_asset_check(
     name="model_gates",
-    specs=[
-        dg.AssetCheckSpec(gate.value, asset="trained_model", partitions_def=cancer_types) for gate in MODEL_GATES
-    ],
+    specs=[dg.AssetCheckSpec(gate.value, asset="trained_model", partitions_def=cancer_types) for gate in MODEL_GATES],
     can_subset=True,
 )
 def model_gates(
@@ -87,7 +85,11 @@ def findings(checks: Iterable[CheckResult]) -> dg.TableMetadataValue | dg.TextMe
                 "check": check.id,
                 "verdict": check.verdict.value,
                 "title": check.title,
-                "value": "" if check.value is None else f"{check.value:.4g}" if isinstance(check.value, float) else check.value,
+                "value": ""
+                if check.value is None
+                else f"{check.value:.4g}"
+                if isinstance(check.value, float)
+                else check.value,
                 "interval": f"{check.interval[0]:.4g} to {check.interval[1]:.4g}" if check.interval else "",
                 "threshold": check.threshold,
                 "n": check.n if check.n is not None else "",

@@ -4,7 +4,6 @@ import time
 
 import dagster as dg
 
-from clinical_assets import metadata
 from clinical_assets.catalog import load_catalog
 from clinical_assets.foundation.canonical import sha256_json
 from clinical_assets.gate_checks import findings, ordered

@@ -64,9 +64,7 @@ def gather(
         author=AUTHOR,
         train=data.train,
         test=data.test,
-        split=SplitFacts(
-            cancer.split.salt, cancer.split.test_fraction, model.features.split_digest, data.split_digest
-        ),
+        split=SplitFacts(cancer.split.salt, cancer.split.test_fraction, model.features.split_digest, data.split_digest),
         manifest=data.snapshot.manifest.model_dump(mode="json"),
         recomputed=data.snapshot.recompute(),
         test_pred=evaluation.load(predictions / "test.npz"),

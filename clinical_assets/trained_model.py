@@ -110,8 +110,7 @@ def _publish(
     from clinical_assets.modeling.artifact import publish_model
 
     provenance = {"features": features.digest, "snapshot": features.snapshot.digest, "input": input_sha}
-    horizon = cancer.contract.endpoint.horizon_days
-    directory = publish_model(found.candidate, object_store.models, cancer.contract, horizon, provenance)
+    directory = publish_model(found.candidate, object_store.models, cancer.contract, cancer.slug, provenance)
     digest = directory.name
     signature = directory.with_name(f"{digest}.sig")
     if not signature.exists():
@@ -141,7 +140,12 @@ def _predict(
         "out_of_fold": evaluation.out_of_fold(found.out_of_fold, found.subject_ids),
         "reference_out_of_fold": evaluation.out_of_fold(found.reference_out_of_fold, found.subject_ids),
     }
-    choice: dict[str, Any] = {"family": found.family, "reason": found.reason, "table": found.cv_table, "seed": found.seed}
+    choice: dict[str, Any] = {
+        "family": found.family,
+        "reason": found.reason,
+        "table": found.cv_table,
+        "seed": found.seed,
+    }
 
     def fill(aside: Path) -> None:
         for name, predictions in kept.items():

@@ -67,7 +67,9 @@ class FeatureStore(dg.ConfigurableResource):
         joined = store.get_historical_features(entities, [f"{cancer}:{name}" for name in names]).to_df()
         joined = joined.set_index("subject_id")
         if len(joined) != len(index_dates) or not joined.index.is_unique:
-            raise PointInTimeError(f"{cancer}: {len(index_dates)} subjects went into the feature join, {len(joined)} rows came out")
+            raise PointInTimeError(
+                f"{cancer}: {len(index_dates)} subjects went into the feature join, {len(joined)} rows came out"
+            )
         frame = joined.loc[index_dates["subject_id"], names].reset_index()
         empty = int(frame[names].isna().all(axis=1).sum())
         if empty:
@@ -80,7 +82,9 @@ class FeatureStore(dg.ConfigurableResource):
     def materialize(self, cancer: str) -> None:
         """Copy the newest value of each subject into the online table."""
         with exclusive(self._root / "registry.lock"):
-            self._store().materialize(datetime(1900, 1, 1, tzinfo=UTC), datetime.now(UTC), [cancer], disable_event_timestamp=True)
+            self._store().materialize(
+                datetime(1900, 1, 1, tzinfo=UTC), datetime.now(UTC), [cancer], disable_event_timestamp=True
+            )
 
     def online(self, cancer: str, contract: CohortContract, subject_ids: list[str]) -> pd.DataFrame:
         """(n, features) newest values of `subject_ids`; missing subjects give missing values."""

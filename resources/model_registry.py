@@ -55,7 +55,9 @@ class ModelRegistry(dg.ConfigurableResource):
             if known is not None:
                 return known
             experiment = client.get_experiment_by_name(name)
-            experiment_id = experiment.experiment_id if experiment else client.create_experiment(name, self._artifacts(name))
+            experiment_id = (
+                experiment.experiment_id if experiment else client.create_experiment(name, self._artifacts(name))
+            )
             run = client.create_run(experiment_id, tags=dict(tags), run_name=digest[:12])
             run_id = run.info.run_id
             self._log(client, run_id, digest, model_dir, contract, parameters, metrics, plots)

@@ -45,4 +45,6 @@ def engine_for(url: str) -> Engine:
 def create_tables(engine: Engine) -> None:
     """Create the tables that do not exist yet (safe to call from several processes)."""
     with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":  # CREATE TABLE IF NOT EXISTS alone races there
+            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7203114)")
         metadata.create_all(connection)

@@ -1,0 +1,240 @@
+"""`clinical ...`: the platform from a terminal. Exit codes: 0 done, 1 it ran and the answer is no, 2 it could not run."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from clinical_assets.foundation.home import Home
+
+app = typer.Typer(
+    help="Trial data to gated, signed, routed cancer models. State lives in $CLINICAL_HOME (default ./.state).",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+console = Console(highlight=False)
+Cancer = Annotated[str, typer.Argument(help="cancer type, as listed by `clinical cancers`")]
+
+
+@app.command()
+def demo(
+    json_file: Annotated[Path | None, typer.Option("--json", help="write every figure to this file")] = None,
+) -> None:
+    """Real trial data becomes a routed model; a bad one is stopped; a degrading one is rolled back."""
+    from clinical_assets.demo.story import run
+
+    raise typer.Exit(run(Home.from_env().prepare(), json_file))
+
+
+@app.command()
+def dev(port: Annotated[int, typer.Option(help="port of the Dagster UI")] = 3000) -> None:
+    """Dagster UI, sensors and schedules on the state directory, with the local data plane beside them."""
+    from clinical_assets.instance import prepare_dagster_home
+    from clinical_assets.serving.control import ensure_running, stop
+
+    home = Home.from_env().prepare()
+    prepare_dagster_home(home)
+    ports = ensure_running(home)
+    console.print(
+        f"gateway on http://127.0.0.1:{ports.gateway}, Dagster UI on http://127.0.0.1:{port}; Ctrl-C stops both"
+    )
+    command = [
+        str(Path(sys.executable).with_name("dagster")),
+        "dev",
+        "-m",
+        "clinical_assets.definitions",
+        "-p",
+        str(port),
+    ]
+    child = subprocess.Popen(command, env={**os.environ, "CLINICAL_HOME": str(home.root)})
+    signal.signal(signal.SIGTERM, lambda *_: child.send_signal(signal.SIGINT))
+    try:
+        code = child.wait()
+    except KeyboardInterrupt:
+        code = child.wait()
+    finally:
+        stop(home)
+    raise typer.Exit(code)
+
+
+@app.command()
+def up() -> None:
+    """Run the local data plane (Envoy and two model servers) in the foreground until Ctrl-C."""
+    from clinical_assets.serving.ports import Ports
+    from clinical_assets.serving.supervisor import Supervisor
+
+    Supervisor(Home.from_env().prepare(), Ports.from_env()).run()
+
+
+@app.command()
+def down() -> None:
+    """Stop a data plane that runs in the background."""
+    from clinical_assets.serving.control import stop
+
+    console.print("stopped" if stop(Home.from_env()) else "no data plane was running")
+
+
+@app.command()
+def cancers() -> None:
+    """List the catalogue."""
+    from clinical_assets.catalog import load_catalog
+
+    table = Table("cancer type", "title", "task", "tier", "source", "data")
+    for slug, cancer in load_catalog().items():
+        table.add_row(
+            slug, cancer.title, cancer.task, cancer.tier.value, cancer.source.label, cancer.source.data_status
+        )
+    console.print(table)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a cancer type's YAML file, for editors."""
+    from clinical_assets.catalog import json_schema
+
+    print(json.dumps(json_schema(), indent=2))
+
+
+@app.command()
+def backfill(
+    names: Annotated[list[str] | None, typer.Argument(help="cancer types; none with --all")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="every cancer type of the catalogue")] = False,
+    deploy: Annotated[bool, typer.Option(help="also open a rollout for each model that may be deployed")] = False,
+) -> None:
+    """Raw data to signed verdict for many cancer types in one warm process, one run each."""
+    from clinical_assets.backfill import backfill as run
+    from clinical_assets.backfill import summary
+    from clinical_assets.catalog import load_catalog
+
+    catalog = load_catalog()
+    if not names and not everything:
+        raise typer.BadParameter("name cancer types, or say --all")
+    chosen = list(catalog) if everything else [catalog[name].slug for name in names or []]
+    outcomes = run(Home.from_env().prepare(), chosen, deploy)
+    console.print(summary(outcomes))
+    raise typer.Exit(0 if all(outcome.ok for outcome in outcomes) else 1)
+
+
+@app.command()
+def status() -> None:
+    """The data plane, and every rollout with its stage, weight and last reason."""
+    from clinical_assets.foundation.clock import SystemClock, read_clock
+    from clinical_assets.serving.control import status as data_plane
+
+    home = Home.from_env()
+    if not home.root.exists():
+        console.print(f"no state yet in {home.root}; run `make demo`, or materialize an asset")
+        return
+    plane = data_plane(home)
+    if plane.supervisor is None:
+        console.print("data plane: not running (`clinical up` or `make dev` starts it)")
+    else:
+        said = ", ".join(f"{name} {'healthy' if ok else 'NOT healthy'}" for name, ok in plane.healthy.items())
+        console.print(f"data plane: process {plane.supervisor}; {said}")
+    if not isinstance(read_clock(home.clock), SystemClock):
+        console.print("a replay clock is in force: clinical time is not real time")
+    ledger = _ledger_store().ledger()
+    table = Table("rollout", "stage", "challenger", "weight", "last decision", "reason")
+    for rollout in ledger.rollouts():
+        progress = ledger.progress(rollout.id)
+        last = progress.last.transition if progress.last else None
+        table.add_row(
+            rollout.id, progress.stage, rollout.challenger[:12], f"{progress.weight} %",
+            last.action if last else "-", last.reason if last else "waiting for the first tick",
+        )  # fmt: skip
+    console.print(table)
+
+
+@app.command()
+def approve(
+    cancer: Cancer,
+    name: Annotated[str, typer.Option(help="who signs; the key of this name is made on first use")],
+    role: Annotated[str, typer.Option(help="in which capacity, e.g. oncologist")],
+    days: Annotated[float, typer.Option(help="for how long the approval stands")] = 30.0,
+) -> None:
+    """Sign the open rollout's last step to 100 %, with a name, a role and a date."""
+    from clinical_assets.approvals import approve as sign
+    from clinical_assets.catalog import load_catalog
+    from resources.data_plane import TrafficRouter
+
+    store = _ledger_store()
+    signed = sign(store, TrafficRouter(ledger_store=store), load_catalog()[cancer].slug, name, role, days)
+    approval = signed.statement
+    console.print(
+        f"{name} approved model {approval.model_digest[:12]} until {approval.expires_utc} ({signed.digest[:12]})"
+    )
+
+
+@app.command()
+def rollback(
+    cancer: Cancer,
+    name: Annotated[str, typer.Option(help="who decides")],
+    reason: Annotated[str, typer.Option(help="why, for the record")],
+) -> None:
+    """Take the challenger off the route now, whatever the evidence says."""
+    from clinical_assets.catalog import load_catalog
+    from clinical_assets.foundation.clock import read_clock
+    from clinical_assets.rollout import stages
+    from clinical_assets.rollout.controller import Order
+    from clinical_assets.rollout.opening import roll_back
+    from resources.data_plane import Telemetry, TrafficRouter
+
+    store = _ledger_store()
+    ledger = store.ledger()
+    rollout = ledger.rollout(load_catalog()[cancer].slug)
+    if rollout is None:
+        console.print(f"{cancer}: no rollout is open")
+        raise typer.Exit(1)
+    door = TrafficRouter(ledger_store=store)
+    clock = read_clock(Home.from_env().clock)
+    ports = (door.router(), Telemetry().source(), door.authority())
+    result = roll_back(rollout.id, ledger, *ports, clock, f"cli:{os.getpid()}", Order(name, reason))
+    if result.stage != stages.ROLLED_BACK:
+        console.print(
+            f"{cancer}: not confirmed yet ({result.error or result.status}); every later tick goes on with it"
+        )
+        raise typer.Exit(1)
+    console.print(f"{cancer}: rollout {rollout.id} rolled back, challenger at 0 %")
+
+
+def _ledger_store():
+    from resources.ledger_store import LedgerStore
+    from resources.signer import Signer
+
+    return LedgerStore(signer=Signer())
+
+
+def main() -> None:
+    """Run the command line; expected errors end with one line and exit code 2."""
+    from clinical_assets.audit.decision import Refused
+    from clinical_assets.audit.keys import KeyPermissionError
+    from clinical_assets.audit.statements import StatementRefused
+    from clinical_assets.foundation.home import StateDirectoryError
+    from clinical_assets.rollout.entries import LedgerError
+    from clinical_assets.serving.control import DataPlaneError
+    from clinical_assets.serving.ports import PortError
+    from clinical_assets.serving.supervisor import AlreadyRunning
+
+    expected = (
+        ValueError, Refused, KeyPermissionError, StatementRefused, StateDirectoryError, LedgerError, DataPlaneError,
+        AlreadyRunning, PortError,
+    )  # fmt: skip
+    try:
+        app()
+    except expected as error:
+        Console(stderr=True, highlight=False).print(f"[red]clinical:[/red] {error}", soft_wrap=True, markup=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""The Dagster instance of the state directory, as the command line and the demo use it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clinical_assets.foundation.home import Home
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
+
+_SETTINGS = Path(__file__).parent.parent / "deploy" / "dagster" / "dagster.yaml"
+
+
+def prepare_dagster_home(home: Home) -> Path:
+    """`$DAGSTER_HOME`, else `dagster/` in the state directory, with the platform's settings unless it has its own."""
+    directory = Path(os.environ.get("DAGSTER_HOME") or home.dagster)
+    directory.mkdir(parents=True, exist_ok=True)
+    os.environ["DAGSTER_HOME"] = str(directory)
+    if not (directory / "dagster.yaml").exists() and _SETTINGS.exists():
+        shutil.copyfile(_SETTINGS, directory / "dagster.yaml")
+    return directory
+
+
+def open_instance(home: Home) -> DagsterInstance:
+    """The instance whose runs the UI shows."""
+    prepare_dagster_home(home)
+    import dagster as dg
+
+    warnings.filterwarnings("ignore", category=dg.PreviewWarning)
+    warnings.filterwarnings("ignore", category=dg.BetaWarning)
+    return dg.DagsterInstance.get()
