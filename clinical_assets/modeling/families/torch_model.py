@@ -19,8 +19,8 @@ from clinical_assets.modeling.scores import NetworkScore
 MEMBERS = 4
 UNITS = 16
 EPOCHS = 300
-PATIENCE = 25
-LEARNING_RATE = 0.01
+PATIENCE = 15
+LEARNING_RATE = 0.02
 WEIGHT_DECAY = 0.05
 _FAR = -1e9
 
