@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from clinical_assets.foundation.home import Home
-from clinical_assets.instance import open_instance
+from clinical_assets.instance import QUIET, open_instance
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ def _run(job: object, instance: object, cancer: str, deploy: bool) -> Outcome:
     names = ["raw_trial_data", "features", "trained_model", "gate_verdict", *(["deployed_variant"] if deploy else [])]
     result = job.execute_in_process(  # pyright: ignore[reportAttributeAccessIssue]
         instance=instance,
+        run_config=QUIET,
         partition_key=cancer,
         asset_selection=[dg.AssetKey(name) for name in names],
         raise_on_error=False,

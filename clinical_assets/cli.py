@@ -1,4 +1,4 @@
-"""`clinical ...`: the platform from a terminal. Exit codes: 0 done, 1 it ran and the answer is no, 2 it could not run."""
+"""`clinical ...`: the platform from a terminal. Exit codes: 0 done, 1 the answer is no, 2 it could not run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where assets, checks, jobs, schedules, sensors and resources meet, and nowhere else. Loading it imports no heavy library."""
+"""Where assets, checks, jobs, schedules, sensors and resources meet. Loading it imports no heavy library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Predictions on patients that a model has not seen: made once, stored beside the model, summarised in a few numbers."""
+"""Predictions on patients that a model has not seen: made once, stored by model, summarised in a few numbers."""
 
 from __future__ import annotations
 

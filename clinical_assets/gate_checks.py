@@ -9,9 +9,9 @@ import dagster as dg
 
 from clinical_assets import metadata
 from clinical_assets.catalog import load_catalog
-from clinical_assets.gates.verdict import CheckResult, GateName, GateReport, Verdict
+from clinical_assets.gates.verdict import CheckResult, GateName, GateReport, Scope, Verdict
 from clinical_assets.partitions import cancer_types
-from clinical_assets.references import ModelReference, SnapshotReference
+from clinical_assets.references import ModelReference, SnapshotReference, VerdictReference
 from clinical_assets.rollout.champion import champion_of
 from resources.ledger_store import LedgerStore
 from resources.model_registry import ModelRegistry
@@ -26,7 +26,7 @@ _WORST_FIRST = (Verdict.ERROR, Verdict.BLOCK, Verdict.INCONCLUSIVE, Verdict.WARN
     name=GateName.DATA_QUALITY.value,
     blocking=True,
     partitions_def=cancer_types,
-    description="Contract, missingness, duplicates, outcomes, sample size, provenance. BLOCK stops the run before training.",
+    description="Contract, missingness, duplicates, outcomes, sample size, provenance. BLOCK stops the run here.",
 )
 def data_quality_gate(
     context: dg.AssetCheckExecutionContext, raw_trial_data: SnapshotReference, object_store: ObjectStore
@@ -59,6 +59,28 @@ def model_gates(
     for key in sorted(context.selected_asset_check_keys, key=lambda key: key.name):
         gate = GateName(key.name)
         yield as_check(judge(gate, facts, cancer), check_name=key.name, asset_key=key.asset_key)
+
+
+@dg.asset_check(
+    asset="gate_verdict",
+    name="grants_a_scope",
+    blocking=True,
+    partitions_def=cancer_types,
+    description="Fails when the signed record grants nothing: no deployment follows in this run.",
+)
+def grants_a_scope(
+    context: dg.AssetCheckExecutionContext, gate_verdict: VerdictReference, ledger_store: LedgerStore
+) -> dg.AssetCheckResult:
+    signed = ledger_store.records().find(gate_verdict.model_digest)
+    reports = signed.record.reports.values() if signed else ()
+    checks = ordered(check for report in reports for check in report.checks)
+    blocking = [check for check in checks if check.verdict in (Verdict.BLOCK, Verdict.ERROR)]
+    return dg.AssetCheckResult(
+        passed=signed is not None and signed.record.scope is not Scope.NONE,
+        description="; ".join(f"{c.id} {c.verdict}: {c.reason}. Remedy: {c.remedy}" for c in blocking)
+        or f"the record grants {gate_verdict.scope}",
+        metadata={"scope": gate_verdict.scope, "record": gate_verdict.record, "checks": findings(checks)},
+    )
 
 
 def as_check(report: GateReport, **identity: object) -> dg.AssetCheckResult:

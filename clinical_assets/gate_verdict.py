@@ -6,8 +6,8 @@ import dagster as dg
 
 from clinical_assets.catalog import load_catalog
 from clinical_assets.foundation.canonical import sha256_json
-from clinical_assets.gate_checks import findings, ordered
-from clinical_assets.gates.verdict import GateName, GateReport, Scope, Verdict
+from clinical_assets.gate_checks import findings
+from clinical_assets.gates.verdict import GateName, GateReport, Scope
 from clinical_assets.lineage import code_digest, environment_digest
 from clinical_assets.partitions import cancer_types
 from clinical_assets.references import ModelReference, VerdictReference
@@ -23,15 +23,6 @@ from resources.object_store import ObjectStore
     kinds={"json"},
     owners=["team:quality-assurance"],
     code_version=code_digest("gates"),
-    check_specs=[
-        dg.AssetCheckSpec(
-            "grants_a_scope",
-            asset="gate_verdict",
-            blocking=True,
-            partitions_def=cancer_types,
-            description="Fails when the signed record grants nothing: no deployment follows in this run.",
-        )
-    ],
 )
 def gate_verdict(
     context: dg.AssetExecutionContext,
@@ -39,7 +30,7 @@ def gate_verdict(
     object_store: ObjectStore,
     model_registry: ModelRegistry,
     ledger_store: LedgerStore,
-) -> dg.MaterializeResult:
+) -> dg.MaterializeResult[VerdictReference]:
     """The signed decision record of the five gates, bound to the model digest."""
     from clinical_assets.audit.records import Refused
     from clinical_assets.release import AUTHOR, gather, judge
@@ -92,22 +83,12 @@ def _result(
     reference: VerdictReference, reports: list[GateReport], reused: bool
 ) -> dg.MaterializeResult[VerdictReference]:
     checks = [check for report in reports for check in report.checks]
-    blocking = [check for check in ordered(checks) if check.verdict in (Verdict.BLOCK, Verdict.ERROR)]
-    granted = Scope(reference.scope)
     return dg.MaterializeResult(
         value=reference,
         data_version=dg.DataVersion(reference.record),
-        check_results=[
-            dg.AssetCheckResult(
-                check_name="grants_a_scope",
-                passed=granted is not Scope.NONE,
-                description="; ".join(f"{c.id} {c.verdict}: {c.reason}. Remedy: {c.remedy}" for c in blocking)
-                or f"grants {granted.value}",
-            )
-        ],
         metadata={
             "reused": reused,
-            "scope": granted.value,
+            "scope": reference.scope,
             "model_digest": reference.model_digest,
             "record": reference.record,
             **{report.gate.value: report.verdict.value for report in reports},

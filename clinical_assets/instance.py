@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from clinical_assets.foundation.home import Home
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
+
+QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+"""Run configuration: the runs' logs go to the UI, not to the terminal that shows progress."""
 
 _SETTINGS = Path(__file__).parent.parent / "deploy" / "dagster" / "dagster.yaml"
 
@@ -31,6 +35,8 @@ def open_instance(home: Home) -> DagsterInstance:
     prepare_dagster_home(home)
     import dagster as dg
 
-    warnings.filterwarnings("ignore", category=dg.PreviewWarning)
-    warnings.filterwarnings("ignore", category=dg.BetaWarning)
+    for category in (dg.PreviewWarning, dg.BetaWarning, DeprecationWarning, FutureWarning):
+        warnings.filterwarnings("ignore", category=category)
+    for name in ("mlflow", "alembic", "feast"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     return dg.DagsterInstance.get()

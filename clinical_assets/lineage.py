@@ -14,7 +14,7 @@ _PACKAGE = Path(__file__).parent
 
 @lru_cache
 def code_digest(*packages: str) -> str:
-    """SHA-256 over the source files of the named sub-packages of `clinical_assets`: a changed method is a changed input."""
+    """SHA-256 over the source files of the named sub-packages: a changed method is a changed input."""
     files = sorted(path for package in packages for path in (_PACKAGE / package).rglob("*.py"))
     return sha256_json([[path.relative_to(_PACKAGE).as_posix(), sha256_file(path)] for path in files])
 

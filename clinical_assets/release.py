@@ -1,4 +1,4 @@
-"""A release under judgement: every fact about one trained model, gathered from the stores, and the five gates over it."""
+"""A release under judgement: every fact about one trained model, and the five gates over it."""
 
 from __future__ import annotations
 
@@ -124,10 +124,11 @@ _JUDGED: dict[str, GateReport] = {}
 
 
 def judge(gate: GateName, facts: ReleaseFacts, cancer: CancerType) -> GateReport:
-    """One gate over the facts; a report that this process made minutes ago over the very same facts is not made again."""
+    """One gate over the facts; a report that this process made over the very same facts is not made again."""
     key = sha256_json(
         [
-            gate, facts.model_digest, cancer.gates.digest, facts.champion_name, dict(facts.lineage), dict(facts.digests),
+            gate, facts.model_digest, cancer.gates.digest, facts.champion_name, dict(facts.lineage),
+            dict(facts.digests),
             facts.manifest["table_sha256"], facts.recomputed["table_sha256"], str(facts.signature_ok),
             facts.audit.chain_ok, [str(item) for item in (*facts.waivers, *facts.signatures)], int(facts.now // 600),
         ]

@@ -1,4 +1,4 @@
-"""Asset 3: the best model that the data allow, calibrated, in data-only formats, with predictions on untouched patients."""
+"""Asset 3: the best model that the data allow, calibrated, in data-only formats, tested on untouched patients."""
 
 import time
 from pathlib import Path

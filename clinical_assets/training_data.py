@@ -1,4 +1,4 @@
-"""The cohort as the models see it: the snapshot's outcomes, the features as the feature store joined them, the split."""
+"""The cohort as the models see it: outcomes of the snapshot, features as the feature store joined them, the split."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class TrafficRouter(dg.ConfigurableResource):
-    """Envoy on this machine. `environment` is the place for which approvals are given (default `$CLINICAL_ENVIRONMENT`)."""
+    """Envoy on this machine. `environment` is where approvals hold (default `$CLINICAL_ENVIRONMENT`)."""
 
     ledger_store: dg.ResourceDependency[LedgerStore]
     environment: str = ""

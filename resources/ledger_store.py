@@ -1,4 +1,4 @@
-"""The database behind the audit log, the decision records and the rollout ledger (SQLite in WAL mode, or PostgreSQL)."""
+"""The database behind the audit log, the decision records and the rollout ledger (SQLite or PostgreSQL)."""
 
 from typing import TYPE_CHECKING
 

@@ -47,7 +47,7 @@ class ModelRegistry(dg.ConfigurableResource):
         plots: Mapping[str, bytes],
         tags: Mapping[str, str],
     ) -> RegisteredModel:
-        """Log the model directory and register it as a version; a digest that is registered already is returned as it is."""
+        """Log the model directory as a version; a digest that is registered already is returned as it is."""
         client = self._client()
         name = f"clinical.{cancer}"
         with exclusive(Home.from_env().mlflow / "register.lock"):
@@ -78,7 +78,7 @@ class ModelRegistry(dg.ConfigurableResource):
             return sha256_directory(Path(path))
 
     def set_alias(self, cancer: str, alias: str, digest: str) -> None:
-        """Point `champion` or `challenger` at the version of `digest` (for people who read the registry; routes do not)."""
+        """Point `champion` or `challenger` at the version of `digest`, for people who read the registry."""
         client = self._client()
         name = f"clinical.{cancer}"
         known = self._find(client, name, digest)
@@ -128,6 +128,7 @@ class ModelRegistry(dg.ConfigurableResource):
 
     def _client(self) -> MlflowClient:
         os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         from mlflow import MlflowClient
 
         remote = self._remote()

@@ -1,4 +1,4 @@
-"""Content-addressed storage for snapshots, feature tables, models and predictions, with an index of work already done."""
+"""Content-addressed storage for snapshots, feature tables, models and predictions, and an index of work done."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _KEY = re.compile(r"[a-z0-9_]+")
 
 
 class ObjectStore(dg.ConfigurableResource):
-    """A local directory: `<kind>/<cancer>/<sha256>/…` for objects, `index/<asset>/<cancer>/<input sha256>.json` for reuse."""
+    """`<kind>/<cancer>/<sha256>/…` for objects, `index/<asset>/<cancer>/<input sha256>.json` for reuse."""
 
     root: str = ""
 
@@ -58,7 +58,7 @@ class ObjectStore(dg.ConfigurableResource):
 
 
 class ReferenceIOManager(dg.ConfigurableIOManager):
-    """Hands references (small frozen records), never data, from asset to asset: one JSON file per asset and partition."""
+    """Hands references (small frozen records), never data, from asset to asset: one file per partition."""
 
     root: str = ""
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from clinical_assets.rollout.ledger import Ledger
 
 BUDGET_S = 40.0
-"""Wall seconds for one evaluation, below the 60 s after which Dagster gives a sensor up; the rest waits for the next."""
+"""Wall seconds for one evaluation, below the 60 s at which Dagster gives a sensor up; the rest waits."""
 
 
 @dg.sensor(

@@ -1,4 +1,4 @@
-"""The calendar: cancer types that ask for it are retrained when their cron says so. Unchanged inputs cost almost nothing."""
+"""The calendar: cancer types are retrained when their cron says so. Unchanged inputs cost almost nothing."""
 
 from collections.abc import Callable, Iterator
 

@@ -7,7 +7,10 @@ import sys
 
 import pytest
 
-HEAVY = ["torch", "mlflow", "feast", "xgboost", "sklearn", "fairlearn", "kubernetes", "pandera", "matplotlib", "lifelines", "pandas", "scipy"]
+HEAVY = [
+    *("torch", "mlflow", "feast", "xgboost", "sklearn", "fairlearn", "kubernetes"),
+    *("pandera", "matplotlib", "lifelines", "pandas", "scipy"),
+]
 
 
 @pytest.mark.parametrize("module", ["clinical_assets.definitions", "clinical_assets.cli"])

@@ -13,7 +13,7 @@ MOVED = ("ledger.db", "ledger.db-wal", "ledger.db-shm", "dataplane")
 
 
 def make_room(home: Home) -> Path | None:
-    """Put the ledger and routes of an earlier demo aside; data, models, keys, registry and runs stay and are used again.
+    """Put the ledger and routes of an earlier demo aside; data, models, keys, registry and runs stay and are reused.
 
     Returns:
         Where they are now, None on first use.

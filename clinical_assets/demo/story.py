@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import signal
 import threading
@@ -23,7 +22,7 @@ from clinical_assets.demo.state import make_room
 from clinical_assets.foundation.clock import SECONDS_PER_DAY, ReplayClock
 from clinical_assets.foundation.files import write_atomic
 from clinical_assets.foundation.home import Home
-from clinical_assets.instance import open_instance
+from clinical_assets.instance import QUIET, open_instance
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -47,7 +46,6 @@ class StoryBroken(RuntimeError):
 
 def run(home: Home, json_path: Path | None) -> int:
     """Tell the story; 0 only if all four chapters went as they should."""
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     screen = Screen()
     earlier = make_room(home)
     if earlier is not None:
@@ -102,7 +100,7 @@ class Story:
         self.clock.save(home.clock)
         self.ledger = self.resources["ledger_store"].ledger()
         screen.say(
-            f"data plane ready: gateway on port {self.ports.gateway}; replay clock: {HORIZON_SECONDS:g} s stand for the "
+            f"data plane ready: gateway on port {self.ports.gateway}; replay clock: {HORIZON_SECONDS:g} s are the "
             f"{horizon / SECONDS_PER_DAY / 365.25:.0f}-year horizon; held-out patients are replayed with resampling"
         )
 
@@ -206,7 +204,7 @@ class Story:
 
         job = self.defs.resolve_job_def("trial_to_route")
         return job.execute_in_process(
-            run_config={"ops": {"raw_trial_data": {"config": {"data_cut": data_cut}}}} if selection is None else None,
+            run_config=QUIET | ({} if selection else {"ops": {"raw_trial_data": {"config": {"data_cut": data_cut}}}}),
             instance=self.instance,
             partition_key=CANCER,
             asset_selection=[dg.AssetKey(selection)] if selection else None,
@@ -276,7 +274,7 @@ class Story:
 
         from sensors.rollout import rollout_sensor
 
-        context = dg.build_sensor_context(instance=self.instance, definitions=self.defs)
+        context = dg.build_sensor_context(instance=self.instance, resources=self.resources)
         for event in rollout_sensor.evaluate_tick(context).asset_events:
             self.instance.report_runless_asset_event(event)
 
