@@ -6,7 +6,6 @@ own. They are judged on test and out-of-fold patients together, whom the model i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,10 +15,10 @@ from clinical_assets.gates.checks import Case, Finding, check, run_gate
 from clinical_assets.gates.evidence import aligned
 from clinical_assets.gates.facts import ReleaseFacts
 from clinical_assets.gates.policy import GatePolicy
-from clinical_assets.gates.sensitivity import Gap, sensitivity_gaps
+from clinical_assets.gates.sensitivity import Audited, Gap, sensitivity_gaps
 from clinical_assets.gates.thresholds import BiasPolicy
 from clinical_assets.gates.verdict import GateName, GateReport, Verdict
-from clinical_assets.modeling.curves import HorizonLabels, horizon_labels
+from clinical_assets.modeling.curves import horizon_labels
 from clinical_assets.modeling.outcomes import Outcomes
 from clinical_assets.trials.groups import NOT_REPORTED, sensitive_groups
 
@@ -32,21 +31,6 @@ def judge(facts: ReleaseFacts, policy: GatePolicy) -> GateReport:
     return run_gate(GATE, facts, policy)
 
 
-@dataclass(frozen=True)
-class Audited:
-    """The patients of the audit: `groups` one text column per attribute; risk and labels (n,) in the same order."""
-
-    groups: pd.DataFrame
-    risk: np.ndarray
-    labels: HorizonLabels
-    subjects: np.ndarray
-
-    @property
-    def cases(self) -> np.ndarray:
-        """(n,) known to have had the event by the horizon."""
-        return self.labels.label & (self.labels.weight > 0)
-
-
 def audited(case: Case) -> Audited:
     facts = case.facts
     parts = [(facts.test, facts.test_pred)] + ([(facts.train, facts.oof)] if facts.oof is not None else [])
@@ -55,8 +39,10 @@ def audited(case: Case) -> Audited:
     return Audited(
         groups=sensitive_groups(frame, facts.contract),
         risk=np.concatenate([aligned(rows, predictions).risk for rows, predictions in parts]),
+        outcomes=outcomes,
         labels=horizon_labels(outcomes, float(facts.contract.endpoint.horizon_days or 0.0)),
         subjects=frame["subject_id"].to_numpy(),
+        horizon=facts.contract.endpoint.horizon_days,
     )
 
 
@@ -77,7 +63,7 @@ def group_table(case: Case) -> Finding:
     policy = case.policy.bias
     sizes = group_sizes(case.once(audited))
     common = {
-        "threshold": f">= {policy.min_group_events} events per group; groups below {policy.min_group_n} subjects hidden",
+        "threshold": f">= {policy.min_group_events} events per group; below {policy.min_group_n} subjects hidden",
         "threshold_source": BiasPolicy.source("min_group_events"),
     }
     if not sizes:
@@ -126,11 +112,14 @@ def _small(sizes: dict[str, dict[str, tuple[int, int]]], policy: BiasPolicy) -> 
 
 @check(GATE, "BI2", "Equal sensitivity", "largest difference in sensitivity, group minus others")
 def equal_opportunity(case: Case) -> Finding:
-    """Sensitivity at the declared operating point: BLOCK where the interval lies beyond the margin, WARN where it
-    excludes 0 or reaches the margin, INCONCLUSIVE for groups with too few events."""
+    """Sensitivity at the declared operating point, as observed and at the group's own event rate (see `sensitivity`).
+
+    BLOCK: at its own event rate the group's shortfall lies beyond the margin. INCONCLUSIVE: too few events, or a
+    shortfall that event rates may or may not explain. WARN: any difference that is there or could be beyond the margin.
+    """
     facts, policy, found = case.facts, case.policy.bias, case.once(audited)
     margin, threshold = policy.sensitivity_margin, facts.contract.endpoint.decision_threshold
-    common = {
+    common: dict[str, Any] = {
         "n": len(found.subjects),
         "events": int(found.cases.sum()),
         "threshold": f"within +-{margin:g} at risk >= {threshold:g}; >= {policy.min_group_events} events per group",
@@ -139,10 +128,7 @@ def equal_opportunity(case: Case) -> Finding:
     sizes = group_sizes(found)
     if not sizes:
         return Finding(Verdict.INCONCLUSIVE, NOTHING_COLLECTED, COLLECT, **common)
-    judged = sensitivity_gaps(
-        found.groups, found.risk >= threshold, found.labels, found.subjects, policy, min_cases=policy.min_group_events
-    )
-    small = _small(sizes, policy)
+    judged, small = sensitivity_gaps(found, threshold, policy), _small(sizes, policy)
     common["details"] = {
         "gaps": [vars(gap) for gap in judged],
         "not_judged": small,
@@ -150,41 +136,39 @@ def equal_opportunity(case: Case) -> Finding:
         "seed": policy.bootstrap_seed,
         "multiplicity": "none: every group is judged at the full level",
     }
-    if not judged:
-        return Finding(
-            Verdict.INCONCLUSIVE, f"too few events to judge {', '.join(small) or 'any group'}", COLLECT, **common
-        )
-    worst = max(judged, key=lambda gap: abs(gap.gap))
-    common |= {"value": worst.gap, "interval": (worst.low, worst.high)}
-    return _verdict(judged, small, margin, common)
+    if judged:
+        worst = max(judged, key=lambda gap: abs(gap.gap))
+        common |= {"value": worst.gap, "interval": worst.interval}
+    verdict, reason, remedy = _equality(judged, small, margin)
+    return Finding(verdict, reason, remedy, **common)
 
 
-def _verdict(judged: list[Gap], small: list[str], margin: float, common: dict[str, Any]) -> Finding:
-    beyond = [gap for gap in judged if gap.low > margin or gap.high < -margin]
-    if beyond:
-        worst = max(beyond, key=lambda gap: abs(gap.gap))
-        common |= {"value": worst.gap, "interval": (worst.low, worst.high)}
-        return Finding(
-            Verdict.BLOCK,
-            f"sensitivity differs beyond the margin: {'; '.join(map(str, beyond))}",
-            "find out why the model misses these patients: features, follow-up, threshold; then train again",
-            **common,
-        )
-    if small:
-        return Finding(
-            Verdict.INCONCLUSIVE,
-            f"too few events to judge {', '.join(small)}",
-            "recruit or pool these groups",
-            **common,
-        )
-    unequal = [gap for gap in judged if gap.low > 0.0 or gap.high < 0.0]
+def _equality(judged: list[Gap], small: list[str], margin: float) -> tuple[Verdict, str, str]:
+    def listed(gaps: list[Gap]) -> str:
+        return "; ".join(map(str, gaps))
+
+    harmed = [gap for gap in judged if gap.adjusted_interval[1] < -margin]
+    if harmed:
+        remedy = "find out why the model misses these patients (features, follow-up, coding), then train again"
+        return Verdict.BLOCK, f"the model misses more patients of: {listed(harmed)}", remedy
+    if small or not judged:
+        return Verdict.INCONCLUSIVE, f"too few events to judge {', '.join(small) or 'any group'}", COLLECT
+    lower = [gap for gap in judged if gap.interval[1] < -margin]
+    unclear = [gap for gap in lower if gap.adjusted_interval[1] - gap.adjusted_interval[0] > 4 * margin]
+    if unclear:
+        return Verdict.INCONCLUSIVE, f"event rates may or may not explain: {listed(unclear)}", "collect more events"
+    remedy = "say so to the users, and consider an operating point per group"
+    if lower:
+        explained = all(gap.adjusted_interval[1] >= 0.0 for gap in lower)
+        how_far = "accounts for" if explained else "accounts for only in part"
+        return Verdict.WARN, f"lower sensitivity, which the event rate {how_far}: {listed(lower)}", remedy
+    unequal = [gap for gap in judged if not gap.interval[0] <= 0.0 <= gap.interval[1]]
     if unequal:
-        return Finding(Verdict.WARN, f"sensitivity differs: {'; '.join(map(str, unequal))}", COLLECT, **common)
-    open_ended = [gap for gap in judged if gap.low < -margin or gap.high > margin]
+        return Verdict.WARN, f"sensitivity differs: {listed(unequal)}", remedy
+    open_ended = [gap for gap in judged if gap.interval[0] < -margin or gap.interval[1] > margin]
     if open_ended:
-        text = "; ".join(map(str, open_ended))
-        return Finding(Verdict.WARN, f"no difference found, but one beyond the margin is possible: {text}", **common)
-    return Finding(Verdict.PASS, f"every group within {margin:g} of the others", **common)
+        return Verdict.WARN, f"no difference found, but one beyond the margin is possible: {listed(open_ended)}", remedy
+    return Verdict.PASS, f"every group within {margin:g} of the others", ""
 
 
 @check(GATE, "BI16", "Nobody is left out of the audit", "rows in minus rows audited")
