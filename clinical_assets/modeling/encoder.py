@@ -159,15 +159,14 @@ def encode_columns(features: Sequence[Feature], frame: pd.DataFrame | Sequence[M
     Raises:
         ValueError: a feature is absent; the message names all that are.
     """
+    rows = len(frame)
     columns: dict[str, Any]
-    if isinstance(frame, pd.DataFrame):
-        absent = [feature.name for feature in features if feature.name not in frame.columns]
-        rows = len(frame)
-        columns = {name: frame[name] for name in (f.name for f in features) if name not in absent}
-    else:
+    if isinstance(frame, Sequence):
         absent = [f.name for f in features if any(f.name not in row for row in frame)]
-        rows = len(frame)
         columns = {f.name: [row[f.name] for row in frame] for f in features if f.name not in absent}
+    else:
+        absent = [f.name for f in features if f.name not in frame.columns]
+        columns = {f.name: frame[f.name] for f in features if f.name not in absent}
     if absent:
         raise ValueError(f"{rows} rows lack the feature column {', '.join(map(repr, absent))}")
     codes = np.empty((rows, len(features)))
@@ -178,7 +177,7 @@ def encode_columns(features: Sequence[Feature], frame: pd.DataFrame | Sequence[M
 
 def _values(column: pd.Series | Sequence[Any]) -> Sequence[Any] | np.ndarray:
     """Numbers as they are; everything else as Python objects with None for missing."""
-    if not isinstance(column, pd.Series):
+    if isinstance(column, Sequence):
         return column
     if column.dtype.kind in "fiub":
         return column.to_numpy()
