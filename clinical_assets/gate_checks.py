@@ -51,14 +51,20 @@ def model_gates(
     model_registry: ModelRegistry,
     ledger_store: LedgerStore,
 ) -> Iterable[dg.AssetCheckResult]:
-    from clinical_assets.release import gather, judge
+    from clinical_assets.release import gather, judge, standing_record, verdict_input
 
     cancer = load_catalog()[trained_model.cancer]
     champion = champion_of(ledger_store.ledger(), cancer.slug)
-    facts = gather(cancer, trained_model, champion, object_store, model_registry, ledger_store)
-    for key in sorted(context.selected_asset_check_keys, key=lambda key: key.name):
-        gate = GateName(key.name)
-        yield as_check(judge(gate, facts, cancer), check_name=key.name, asset_key=key.asset_key)
+    input_sha = verdict_input(cancer, trained_model, champion, ledger_store)
+    standing = standing_record(cancer, trained_model, input_sha, object_store, ledger_store)
+    gates = sorted(GateName(key.name) for key in context.selected_asset_check_keys)
+    if standing is not None:
+        reports = [standing.record.reports[gate] for gate in gates]
+    else:
+        facts = gather(cancer, trained_model, champion, object_store, model_registry, ledger_store)
+        reports = [judge(gate, facts, cancer) for gate in gates]
+    for report in reports:
+        yield as_check(report, check_name=report.gate.value, asset_key=dg.AssetKey("trained_model"))
 
 
 @dg.asset_check(

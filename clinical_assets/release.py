@@ -12,12 +12,13 @@ import numpy as np
 
 from clinical_assets import evaluation
 from clinical_assets.audit.artifact_signature import verify_directory
+from clinical_assets.audit.decision import Refused, SignedRecord
 from clinical_assets.catalog import CancerType
 from clinical_assets.foundation.canonical import sha256_directory, sha256_json
 from clinical_assets.gates.facts import AuditState, Predictions, ReleaseFacts, SignatureFact, SplitFacts
-from clinical_assets.gates.verdict import GateName, GateReport
+from clinical_assets.gates.verdict import GateName, GateReport, Scope
 from clinical_assets.lineage import code_digest, commit, environment_digest
-from clinical_assets.references import ModelReference
+from clinical_assets.references import ModelReference, VerdictReference
 from clinical_assets.training_data import TrainingData, open_training_data
 from resources.ledger_store import LedgerStore
 from resources.model_registry import ModelRegistry, RegisteredModel
@@ -118,6 +119,31 @@ def lineage(cancer: CancerType, model: ModelReference, choice: Mapping[str, Any]
         "parent_model": champion or "none",
         "mlflow_run": model.mlflow_run,
     }
+
+
+def verdict_input(cancer: CancerType, model: ModelReference, champion: str, ledger_store: LedgerStore) -> str:
+    """Identity of all that a verdict depends on; with it and a record in force, nothing is judged again."""
+    waivers = ledger_store.records().statements.waivers(cancer.slug, model.digest, time.time())
+    return sha256_json(
+        [
+            model.model_dump(), cancer.contract.digest, cancer.gates.digest, cancer.tier, champion,
+            [str(waiver) for waiver in waivers], code_digest("trials", "modeling", "gates"), environment_digest(),
+        ]
+    )  # fmt: skip
+
+
+def standing_record(
+    cancer: CancerType, model: ModelReference, input_sha: str, object_store: ObjectStore, ledger_store: LedgerStore
+) -> SignedRecord | None:
+    """The signed record made from these inputs, if it verifies, stands and grants something."""
+    known = object_store.recall("gate_verdict", cancer.slug, input_sha, VerdictReference)
+    if known is None or known.scope == Scope.NONE:
+        return None
+    try:
+        signed = ledger_store.records().require(model.digest, cancer.slug, Scope(known.scope), time.time())
+    except Refused:
+        return None
+    return signed if signed.digest == known.record else None
 
 
 _JUDGED: dict[str, GateReport] = {}

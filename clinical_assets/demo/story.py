@@ -37,7 +37,7 @@ HORIZON_SECONDS = 12.0
 
 APPROVER = "dr-demo"
 TICK_S = 0.5
-PATIENCE_S = 240.0
+PATIENCE_S = 120.0
 
 
 class StoryBroken(RuntimeError):
@@ -274,9 +274,9 @@ class Story:
 
         from sensors.rollout import rollout_sensor
 
-        context = dg.build_sensor_context(instance=self.instance, resources=self.resources)
-        for event in rollout_sensor.evaluate_tick(context).asset_events:
-            self.instance.report_runless_asset_event(event)
+        with dg.build_sensor_context(instance=self.instance, resources=self.resources) as context:
+            for event in rollout_sensor.evaluate_tick(context).asset_events:
+                self.instance.report_runless_asset_event(event)
 
     def _approve(self, rollout: str) -> None:
         from clinical_assets.approvals import approve

@@ -1,1 +1,1 @@
-"""The ground floor: where state lives, what time it is, how bytes are hashed and written. Imports nothing of the platform."""
+"""Where state lives, what time it is, how bytes are hashed and written. Imports nothing of the platform."""

@@ -34,7 +34,12 @@ class TelemetrySample:
 
 
 def sample(telemetry: Telemetry, plan: RolloutPlan) -> TelemetrySample:
-    """Read the counters; what cannot be read is missing, never good and never bad."""
+    """Read the counters; what cannot be read is missing, never good and never bad.
+
+    A first deployment has no route yet, and nothing to compare with: nothing is read for it.
+    """
+    if plan.initial:
+        return TelemetrySample(Reading.OK)
     try:
         counts = telemetry.counts(plan.cancer)
     except (OSError, RoutingError) as error:
