@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import sys
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,8 +36,8 @@ def open_instance(home: Home) -> DagsterInstance:
     prepare_dagster_home(home)
     import dagster as dg
 
-    for category in (dg.PreviewWarning, dg.BetaWarning, DeprecationWarning, FutureWarning):
-        warnings.filterwarnings("ignore", category=category)
+    if not sys.warnoptions:  # people who ask Python for warnings get them
+        warnings.simplefilter("ignore")
     for name in ("mlflow", "alembic", "feast"):
         logging.getLogger(name).setLevel(logging.WARNING)
     return dg.DagsterInstance.get()

@@ -5,6 +5,10 @@ DuckDB offline (the `file` store drops rows with equal keys), SQLite online. Bot
 
 from __future__ import annotations
 
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +23,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from clinical_assets.trials.contract import CohortContract
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Feast prints progress to standard output and warns about its own dependencies; neither is for our users."""
+    with redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 class PointInTimeError(RuntimeError):
@@ -44,7 +56,7 @@ class FeatureStore(dg.ConfigurableResource):
             source=feast.FileSource(name=f"{cancer}_table", path=str(table), timestamp_field="available_at"),
             description=f"features of {cancer}, known at the index date",
         )
-        with exclusive(self._root / "registry.lock"):
+        with exclusive(self._root / "registry.lock"), _quiet():
             self._store().apply([entity, view])
 
     def training_frame(self, cancer: str, contract: CohortContract, index_dates: pd.DataFrame) -> pd.DataFrame:
@@ -64,7 +76,8 @@ class FeatureStore(dg.ConfigurableResource):
         names = [column.name for column in contract.features]
         with exclusive(self._root / "registry.lock"):
             store = self._store()
-        joined = store.get_historical_features(entities, [f"{cancer}:{name}" for name in names]).to_df()
+        with _quiet():
+            joined = store.get_historical_features(entities, [f"{cancer}:{name}" for name in names]).to_df()
         joined = joined.set_index("subject_id")
         if len(joined) != len(index_dates) or not joined.index.is_unique:
             raise PointInTimeError(
@@ -81,7 +94,7 @@ class FeatureStore(dg.ConfigurableResource):
 
     def materialize(self, cancer: str) -> None:
         """Copy the newest value of each subject into the online table."""
-        with exclusive(self._root / "registry.lock"):
+        with exclusive(self._root / "registry.lock"), _quiet():
             self._store().materialize(
                 datetime(1900, 1, 1, tzinfo=UTC), datetime.now(UTC), [cancer], disable_event_timestamp=True
             )

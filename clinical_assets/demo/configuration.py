@@ -49,3 +49,5 @@ def leak(content: dict[str, Any]) -> None:
         if column["name"] in ("rtime", "recur"):
             column.pop("reason", None)
             column.update(role="feature", available_at=0, description="declared as known at surgery")
+        if column["name"] == "rtime":
+            column["plausible_range"] = [0, 10_000]

@@ -162,7 +162,7 @@ class Story:
             if not evaluation.passed and evaluation.check_name == "grants_a_scope"
         ]
         if not failed:
-            raise StoryBroken("the run ended before the gates could judge the leaking model")
+            raise StoryBroken(f"the run ended before the gates could judge the leaking model: {why(result)}")
         self.screen.say(f"refused: {failed[0][1]}")
         refused = self._run(selection="deployed_variant")
         if refused.success:
