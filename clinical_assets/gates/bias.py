@@ -62,7 +62,7 @@ def group_table(case: Case) -> Finding:
     """Every group's size; groups below the suppression limit are counted, not shown."""
     policy = case.policy.bias
     sizes = group_sizes(case.once(audited))
-    common = {
+    common: dict[str, Any] = {
         "threshold": f">= {policy.min_group_events} events per group; below {policy.min_group_n} subjects hidden",
         "threshold_source": BiasPolicy.source("min_group_events"),
     }
@@ -137,7 +137,8 @@ def equal_opportunity(case: Case) -> Finding:
         "multiplicity": "none: every group is judged at the full level",
     }
     if judged:
-        worst = max(judged, key=lambda gap: abs(gap.gap))
+        harmed = [gap for gap in judged if gap.adjusted_interval[1] < -margin]
+        worst = max(harmed or judged, key=lambda gap: abs(gap.gap))
         common |= {"value": worst.gap, "interval": worst.interval}
     verdict, reason, remedy = _equality(judged, small, margin)
     return Finding(verdict, reason, remedy, **common)
@@ -178,7 +179,7 @@ def rows_audited(case: Case) -> Finding:
     rows = len(facts.train) + len(facts.test)
     recorded = int(facts.manifest.get("rows", -1))
     predicted = len(facts.test_pred.risk) + (len(facts.oof.risk) if facts.oof is not None else len(facts.train))
-    common = {
+    common: dict[str, Any] = {
         "n": recorded,
         "threshold": "0: rows ingested = rows predicted = rows in the groups",
         "threshold_source": "patients with unknown attributes are patients; dropping them hides harm",
@@ -213,7 +214,7 @@ def not_collected(case: Case) -> Finding:
     audited_names = {column.name for column in contract.sensitive}
     absent = [name for name in expected if not any(name in have.split("_") for have in audited_names)]
     undeclared = [name for name in absent if name not in contract.not_collected]
-    common = {
+    common: dict[str, Any] = {
         "value": float(len(absent)),
         "n": len(expected),
         "threshold": f"0 of {', '.join(expected)}",

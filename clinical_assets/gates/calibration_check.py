@@ -5,6 +5,8 @@ Observed risk is Kaplan-Meier at the horizon; the slope's labels are weighted by
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from clinical_assets.gates.checks import Case, Finding, check
@@ -32,7 +34,7 @@ def _calibration(case: Case, evidence: Evidence) -> Finding:
     at = calibration_at_horizon(evidence.outcomes, evidence.risk, horizon)
     ratio = _observed_expected(evidence, at, horizon, policy.confidence)
     slope = slope_interval(evidence, at, horizon, policy.confidence)
-    common = {
+    common: dict[str, Any] = {
         "value": at.oe,
         "interval": bounds(ratio),
         "n": evidence.outcomes.n,

@@ -6,6 +6,8 @@ Findings name columns and counts, never a patient's values.
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from clinical_assets.gates.checks import Case, Finding, check, run_gate
@@ -39,7 +41,7 @@ def contract_match(case: Case) -> Finding:
             continue
         found |= {f"{side}: {what}": rows for what, rows in deviations(frame, facts.contract).items()}
     n, columns = len(facts.train) + len(facts.test), len(facts.contract.table_columns)
-    common = {"n": n, "value": float(sum(found.values())), "threshold": "0 deviations"}
+    common: dict[str, Any] = {"n": n, "value": float(sum(found.values())), "threshold": "0 deviations"}
     common |= {"threshold_source": "the cohort contract", "details": {"deviations": found}}
     if not found:
         return Finding(Verdict.PASS, f"all {columns} columns of {n} rows are as the contract says", **common)
@@ -66,7 +68,7 @@ def missingness(case: Case) -> Finding:
         shifted = {name: float(facts.test[name].isna().mean() - facts.train[name].isna().mean()) for name in share}
         shifted = {name: delta for name, delta in shifted.items() if abs(delta) > limit}
     worst = max(share, key=share.__getitem__)
-    common = {
+    common: dict[str, Any] = {
         "value": share[worst],
         "n": len(frame),
         "threshold": f"each column's max_missing; test minus train within {limit:.0%} points",
@@ -95,11 +97,11 @@ def duplicates(case: Case) -> Finding:
         for side, frame in (("train", facts.train), ("test", facts.test))
     }
     test, train = pairs_within(facts.test, facts.contract), pairs_within(facts.train, facts.contract)
-    common = {
+    common: dict[str, Any] = {
         "value": float(test.found),
         "n": len(facts.train) + len(facts.test),
         "threshold": "0 repeated subjects; 0 equal rows beyond coincidence",
-        "threshold_source": "a subject counts once (deepchecks DataDuplicates 0); coincidence by Poisson tail .001",
+        "threshold_source": "a subject counts once (deepchecks DataDuplicates 0); coincidence by Poisson tail .01",
         "details": {"repeated_subjects": repeated, "test": vars(test), "train": vars(train)},
     }
     remedy = "remove the copies at the source and ingest again"
@@ -131,11 +133,11 @@ def split_overlap(case: Case) -> Finding:
     facts = case.facts
     same_id = len(set(facts.train["subject_id"]) & set(facts.test["subject_id"]))
     same_row = pairs_between(facts.train, facts.test, facts.contract)
-    common = {
+    common: dict[str, Any] = {
         "value": float(max(same_id, same_row.found)),
         "n": len(facts.train) + len(facts.test),
         "threshold": "0 shared identifiers; 0 equal rows beyond coincidence",
-        "threshold_source": "deepchecks IndexTrainTestLeakage 0; coincidence by Poisson tail .001",
+        "threshold_source": "deepchecks IndexTrainTestLeakage 0; coincidence by Poisson tail .01",
         "details": {"same_identifier": same_id, "same_row": vars(same_row)},
     }
     remedy = "split by patient: merge the identifiers of one patient, then make the split again"
@@ -170,7 +172,7 @@ def sample_size(case: Case) -> Finding:
     test, train = _judged_events(facts, facts.test), _judged_events(facts, facts.train)
     inputs = sum(len(column.categories) - 1 if column.categories else 1 for column in facts.contract.features)
     per_input = train / inputs
-    common = {
+    common: dict[str, Any] = {
         "value": float(test),
         "n": len(facts.test),
         "events": test,
@@ -217,7 +219,7 @@ def provenance(case: Case) -> Finding:
     rows = len(facts.train) + len(facts.test)
     if facts.manifest.get("rows") != rows:
         differing.add(f"rows in train and test ({rows}, manifest {facts.manifest.get('rows')})")
-    common = {
+    common: dict[str, Any] = {
         "value": float(len(differing)),
         "n": rows,
         "threshold": "0: digest, row count, contract and rows judged equal the manifest",

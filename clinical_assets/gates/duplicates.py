@@ -1,8 +1,9 @@
 """Rows that are equal but for their identifier, against the number that chance alone would give.
 
 In a cohort of few coarse columns two patients may well agree in everything; in one with laboratory values they do
-not. Expected pairs: (pairs with equal features) x P(two random subjects have equal outcomes), features and outcome
-taken as independent; a Poisson tail says whether the pairs found are more than that.
+not. Two ways to put a number to it, of which the smaller counts: features and outcome taken as independent, (pairs with
+equal features) x P(equal outcomes); and three or more finely measured columns taken as independent of each other. A
+Poisson tail says whether the pairs found are more than that.
 """
 
 from __future__ import annotations
@@ -14,8 +15,14 @@ import pandas as pd
 
 from clinical_assets.trials.contract import CohortContract
 
-CHANCE = 0.001
+CHANCE = 0.01
 """More pairs than coincidence explains: Poisson tail probability below this."""
+
+INFORMATIVE = 0.05
+"""Outcomes that two subjects share less often than this (times, not labels) tell copies from look-alikes."""
+
+FINE = 50
+"""Distinct values from which a column counts as finely measured."""
 
 
 @dataclass(frozen=True)
@@ -34,23 +41,40 @@ class EqualPairs:
 def pairs_within(frame: pd.DataFrame, contract: CohortContract) -> EqualPairs:
     """Pairs of rows of one frame that agree in all features and the outcome, whatever their identifiers and dates."""
     features, outcome = _fingerprints(frame, contract)
-    found = _pairs(_joint(features, outcome))
     total = len(frame) * (len(frame) - 1) / 2
-    return _against_chance(found, _pairs(features) * _pairs(outcome) / total if total else 0.0)
+    found, alike = _pairs(_joint(features, outcome)), _pairs(features)
+    chance = [_pairs(_six_digits(frame[name].to_numpy(np.float64))) for name in _fine(frame, contract)]
+    return _against_chance(found, alike, _pairs(outcome), chance, total)
 
 
 def pairs_between(first: pd.DataFrame, second: pd.DataFrame, contract: CohortContract) -> EqualPairs:
     """Pairs of one row from each frame that agree in every feature and in the outcome."""
     (fa, oa), (fb, ob) = _fingerprints(first, contract), _fingerprints(second, contract)
-    found = _cross(_joint(fa, oa), _joint(fb, ob))
-    total = len(first) * len(second)
-    return _against_chance(found, _cross(fa, fb) * _cross(oa, ob) / total if total else 0.0)
+    total = float(len(first) * len(second))
+    chance = [
+        _cross(_six_digits(first[name].to_numpy(np.float64)), _six_digits(second[name].to_numpy(np.float64)))
+        for name in _fine(first, contract)
+    ]
+    return _against_chance(_cross(_joint(fa, oa), _joint(fb, ob)), _cross(fa, fb), _cross(oa, ob), chance, total)
 
 
-def _against_chance(found: int, expected: float) -> EqualPairs:
+def _against_chance(found: int, alike: int, outcomes: int, columns: list[int], total: float) -> EqualPairs:
+    """`alike`, `outcomes` and `columns` count the pairs with equal features, outcome, and each fine column."""
     from scipy.stats import poisson
 
+    if not found:
+        return EqualPairs(0, 0.0, 1.0)
+    share = outcomes / total
+    expected = (alike - found) * share / (1.0 - share) if share < INFORMATIVE else alike * share
+    if len(columns) >= 3:
+        expected = min(expected, total * float(np.prod([count / total for count in columns])))
     return EqualPairs(found, expected, float(poisson.sf(found - 1, expected)))
+
+
+def _fine(frame: pd.DataFrame, contract: CohortContract) -> list[str]:
+    """Numeric columns with so many values that agreement means something."""
+    names = [column.name for column in contract.features if column.numeric]
+    return [name for name in names if frame[name].nunique() >= FINE]
 
 
 def _fingerprints(frame: pd.DataFrame, contract: CohortContract) -> tuple[np.ndarray, np.ndarray]:

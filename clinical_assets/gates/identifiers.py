@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from presidio_analyzer import EntityRecognizer
@@ -28,10 +28,13 @@ TOKENS = frozenset({
 PHRASES = (
     ("patient", "id"), ("pat", "id"), ("patient", "name"), ("patient", "number"), ("medical", "record"),
     ("birth", "date"), ("date", "birth"), ("first", "name"), ("last", "name"), ("full", "name"),
-    ("social", "security"), ("health", "plan"), ("account", "number"), ("account", "no"), ("device", "id"), ("device", "identifier"), ("certificate", "number"),
-    ("insurance", "number"), ("national", "id"), ("hospital", "number"),
+    ("social", "security"), ("health", "plan"), ("account", "number"), ("account", "no"),
+    ("device", "id"), ("device", "identifier"), ("certificate", "number"), ("insurance", "number"),
+    ("national", "id"), ("hospital", "number"),
 )  # fmt: skip
 """Pairs of words that do so when one follows the other."""
+
+NO_LANGUAGE_MODEL: Any = None
 
 FUZZY = 0.87
 """Similarity (difflib ratio) from which a word of six or more letters counts as misspelt."""
@@ -94,7 +97,7 @@ def scan(place: str, values: Iterable[str], score: float, known: Sequence[str] =
 def _matches(text: str, score: float) -> list[tuple[str, str]]:
     found = []
     for recogniser in recognisers():
-        for match in recogniser.analyze(text, recogniser.supported_entities, None):
+        for match in recogniser.analyze(text, recogniser.supported_entities, NO_LANGUAGE_MODEL):
             matched = text[match.start : match.end]
             phone = match.entity_type == "PHONE_NUMBER" and _SEPARATED_PHONE.search(matched) is not None
             if match.score >= score or phone:

@@ -6,6 +6,8 @@ earliest events.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -24,7 +26,7 @@ def availability(case: Case) -> Finding:
     features = case.facts.contract.features
     late = [column.name for column in features if column.available_at is not None and column.available_at > 0]
     unknown = [column.name for column in features if column.available_at is None]
-    common = {
+    common: dict[str, Any] = {
         "value": float(len(late) + len(unknown)),
         "n": len(features),
         "threshold": "0: available_at <= 0 days for every feature",
@@ -52,7 +54,7 @@ def separation(case: Case) -> Finding:
     binary = outcomes.kind == "binary"
     block = policy.leak_label if binary else policy.leak_block
     warn = policy.leak_block if binary else policy.leak_warn
-    common = {
+    common: dict[str, Any] = {
         "n": outcomes.n,
         "events": outcomes.events,
         "threshold": f"below {block:g} (warn from {warn:g}) at each of {len(moments)} early times",
@@ -99,26 +101,23 @@ def _moments(outcomes: Outcomes, policy: PerformancePolicy) -> list[HorizonLabel
     ]
 
 
-def _readings(values: pd.Series, column: Column) -> list[np.ndarray | pd.Series]:
-    """A feature's values, and whether it is missing at all, as things that may separate."""
+def _readings(values: pd.Series, column: Column) -> list[np.ndarray]:
+    """(n,) things that may separate: the values (a category as text) and, where some are missing, that they are."""
+    own = values.to_numpy(object) if column.dtype == "category" else values.to_numpy(np.float64)
     missing = values.isna().to_numpy()
-    readings: list[np.ndarray | pd.Series] = [values if column.dtype == "category" else values.to_numpy(np.float64)]
-    return [*readings, missing.astype(float)] if missing.any() else readings
+    return [own, missing.astype(float)] if missing.any() else [own]
 
 
-def _separation(values: np.ndarray | pd.Series, labels: HorizonLabels) -> float:
+def _separation(values: np.ndarray, labels: HorizonLabels) -> float:
     """AUC in the larger direction; a category is ordered by its own share of events. Missing rows are left out."""
     from sklearn.metrics import roc_auc_score
 
     known = (labels.weight > 0) & ~np.asarray(pd.isna(values))
-    label, weight = labels.label[known], labels.weight[known]
+    label, weight, reading = labels.label[known], labels.weight[known], values[known]
     if label.all() or not label.any():
         return 0.5
-    if isinstance(values, pd.Series):
-        shares = pd.Series(label.astype(float) * weight).groupby(values[known].to_numpy()).sum()
-        totals = pd.Series(weight).groupby(values[known].to_numpy()).sum()
-        reading = values[known].map(shares / totals).to_numpy(np.float64)
-    else:
-        reading = values[known]
+    if reading.dtype == object:
+        codes = np.unique(reading.astype(str), return_inverse=True)[1]
+        reading = (np.bincount(codes, weights=label * weight) / np.bincount(codes, weights=weight))[codes]
     found = float(roc_auc_score(label, reading, sample_weight=weight))
     return max(found, 1.0 - found)

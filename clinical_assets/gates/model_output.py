@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from clinical_assets.gates.checks import Case, Finding, check
@@ -34,7 +36,7 @@ def output_sanity(case: Case) -> Finding:
         concordance = pairs.concordance(aligned(facts.test, predictions).risk)
         if concordance < policy.sign_floor:
             problems.append(f"C {concordance:.3f}: the sign of the risk is turned")
-    common = {
+    common: dict[str, Any] = {
         "value": float(len(problems)),
         "n": len(predictions.risk),
         "events": outcomes.events,
@@ -68,7 +70,7 @@ def _faults(predictions: Predictions) -> list[str]:
 def serve_parity(case: Case) -> Finding:
     """Served against evaluated; row by row against the batch; columns in another order against the contract's."""
     facts, policy = case.facts, case.policy.performance
-    common = {
+    common: dict[str, Any] = {
         "threshold": f"<= {policy.parity_tolerance:g}",
         "threshold_source": PerformancePolicy.source("parity_tolerance"),
     }

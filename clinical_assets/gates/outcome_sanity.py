@@ -25,6 +25,7 @@ def survival_outcome(case: Case) -> Finding:
     facts, policy = case.facts, case.policy.data_quality
     frame = pd.concat([facts.train, facts.test], ignore_index=True)
     endpoint = facts.contract.endpoint
+    horizon = float(endpoint.horizon_days or 0.0)
     time, event = frame["time"].to_numpy(float), frame["event"].to_numpy(float)
     problems = _structure(frame, time, event, facts.manifest.get("data_cut"))
     had = event == 1
@@ -33,7 +34,7 @@ def survival_outcome(case: Case) -> Finding:
         return Finding(Verdict.BLOCK, "; ".join(problems), REMEDY, **common)
     if had.sum() < MIN_PER_ARM:
         return Finding(Verdict.INCONCLUSIVE, f"{int(had.sum())} events cannot show the event rate", REMEDY, **common)
-    risk, interval = kaplan_meier_risk(time, had, endpoint.horizon_days)
+    risk, interval = kaplan_meier_risk(time, had, horizon)
     common |= {"value": risk, "interval": interval}
     if (~had).sum() >= MIN_PER_ARM:
         earlier = 1.0 - mannwhitneyu(time[had], time[~had]).statistic / (had.sum() * (~had).sum())
@@ -47,7 +48,7 @@ def survival_outcome(case: Case) -> Finding:
                 threshold_source=DataQualityPolicy.source("polarity_floor"),
                 **{key: value for key, value in common.items() if key != "threshold_source"},
             )
-    if not (time >= endpoint.horizon_days).any():
+    if not (time >= horizon).any():
         return Finding(
             Verdict.INCONCLUSIVE, "nobody was followed up to the horizon", "shorten the horizon or wait", **common
         )

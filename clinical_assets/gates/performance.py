@@ -6,6 +6,8 @@ Metrics and bootstrap are those of `clinical_assets.modeling.metrics`; this modu
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from clinical_assets.gates import calibration_check, leakage, model_output  # noqa: F401  they register their checks
@@ -43,7 +45,7 @@ def _discrimination(case: Case, evidence: Evidence) -> Finding:
     details: dict[str, object] = {"replicates": found.replicates, "seed": found.seed}
     if evidence.outcomes.kind == "survival":
         details["harrell_c"] = harrell_c(evidence.outcomes, evidence.risk)
-    common = {
+    common: dict[str, Any] = {
         "value": found.estimate,
         "interval": bounds(found),
         "n": evidence.outcomes.n,
@@ -87,7 +89,7 @@ def _skill(case: Case, evidence: Evidence) -> Finding:
     found = evidence.draws.interval(
         1.0 - errors.mean() / null.mean(), 1.0 - (counts @ errors) / (counts @ null), policy.confidence
     )
-    common = {
+    common: dict[str, Any] = {
         "value": found.estimate,
         "interval": bounds(found),
         "n": evidence.outcomes.n,
@@ -143,7 +145,7 @@ def _non_inferiority(case: Case, evidence: Evidence, other: Predictions) -> Find
     name = facts.champion_name or "the champion" if facts.champion_pred is not None else facts.reference_name
     pairs = ConcordancePairs.of(evidence.outcomes, facts.contract.endpoint.horizon_days)
     found, margin = _difference(evidence, pairs, other, policy), policy.non_inferiority_margin
-    common = {
+    common: dict[str, Any] = {
         "value": found.estimate,
         "interval": bounds(found),
         "n": evidence.outcomes.n,
@@ -174,7 +176,7 @@ def uncertainty(case: Case) -> Finding:
     judged = [case.results[id] for id in ("MP1", "MP3", "MP5", "MP9") if id in case.results]
     naked = [result.id for result in judged if result.interval is None]
     replicates = [evidence.draws.counts.shape[0] for evidence in case.once(evidence_sets)]
-    common = {
+    common: dict[str, Any] = {
         "value": float(min(replicates)),
         "n": len(judged),
         "threshold": f"an interval on each, from >= {policy.bootstrap_replicates} replicates with a stored seed",

@@ -37,7 +37,7 @@ def identifier_columns(case: Case) -> Finding:
     names = {*map(str, facts.train.columns), *map(str, facts.test.columns), *(column.name for column in kept)}
     names = (names | {column.source_name for column in kept}) - subject
     hits = {name: words for name in sorted(names) if (words := identifier_name(name)) is not None}
-    common = {
+    common: dict[str, Any] = {
         "value": float(len(hits)),
         "n": len(names),
         "threshold": "0 of the 18 Safe Harbor classes",
@@ -60,7 +60,7 @@ def identifier_values(case: Case) -> Finding:
     for place, values in _places(facts, policy.max_scanned_values):
         scanned += len(values)
         found += scan(place, values, policy.identifier_score, facts.known_contacts)
-    common = {
+    common: dict[str, Any] = {
         "value": float(sum(entry.count for entry in found)),
         "n": scanned,
         "threshold": f"0 with score >= {policy.identifier_score:g}",
@@ -104,7 +104,7 @@ def _text_files(directory: Path) -> list[Path]:
 @check(GATE, "RG6", "Audit trail verifies", "entries in the chain")
 def audit_trail(case: Case) -> Finding:
     state = case.facts.audit
-    common = {
+    common: dict[str, Any] = {
         "value": float(state.events),
         "n": state.events,
         "threshold": "chain intact",
@@ -121,13 +121,13 @@ def audit_trail(case: Case) -> Finding:
 
 @check(GATE, "RG8", "Signatures belong to this model", "signatures that do not")
 def signature_linking(case: Case) -> Finding:
-    """Every signature verifies and names this digest; the model's own must be there. A copied one names another model."""
+    """Every signature verifies and names this digest, the model's own among them. A copied one names another model."""
     facts = case.facts
     broken = [f"{entry.kind} by {entry.signer}: {entry.problem or 'does not verify'}" for entry in facts.signatures
               if not entry.verified]  # fmt: skip
     foreign = [f"{entry.kind} by {entry.signer} covers another model" for entry in facts.signatures
                if entry.verified and entry.model_digest != facts.model_digest]  # fmt: skip
-    common = {
+    common: dict[str, Any] = {
         "value": float(len(broken) + len(foreign)),
         "n": len(facts.signatures),
         "threshold": "0; at least the model's own signature present",
@@ -150,7 +150,7 @@ def approval_validity(case: Case) -> Finding:
         for approval in facts.approvals
         for fault in _approval_faults(approval, facts, policy)
     ]
-    common = {
+    common: dict[str, Any] = {
         "value": float(len(faults)),
         "n": len(facts.approvals),
         "threshold": f"0; at most {policy.approval_days:g} days, environment {policy.environment}, not by the author",
@@ -193,7 +193,7 @@ def lineage(case: Case) -> Finding:
     }
     wrong = [name for name, digest in expected.items() if entries.get(name) and entries[name] != digest]
     unidentified = not entries.get("clean", False) and not entries.get("code_digest")
-    common = {
+    common: dict[str, Any] = {
         "value": float(len(missing) + len(wrong) + unidentified),
         "n": len(policy.lineage),
         "threshold": f"0; required are {', '.join(policy.lineage)}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from clinical_assets.foundation.canonical import sha256_directory
 from clinical_assets.gates.checks import Case, Finding, check, run_gate
@@ -33,7 +34,7 @@ def artifact_formats(case: Case) -> Finding:
         for path in files
         if (problem := format_problem(path, allowed)) is not None
     }
-    common = {
+    common: dict[str, Any] = {
         "value": float(len(problems)),
         "n": len(files),
         "threshold": f"0; allowed are {', '.join(allowed)}",
@@ -53,7 +54,7 @@ def directory_signature(case: Case) -> Finding:
     """The verified outcome is a fact; a signature that covers another digest does not count."""
     facts = case.facts
     signed = [entry for entry in facts.signatures if entry.kind == "model"]
-    common = {
+    common: dict[str, Any] = {
         "n": len(signed),
         "threshold": "a signature that verifies over every file of the directory",
         "threshold_source": "model-signing: extra, missing and changed files all fail",
@@ -77,7 +78,7 @@ def digest_equality(case: Case) -> Finding:
     differing = sorted(role for role, digest in digests.items() if digest != facts.model_digest)
     if now != facts.model_digest:
         differing.append("directory")
-    common = {
+    common: dict[str, Any] = {
         "value": float(len(differing) + len(missing)),
         "n": len(digests) + 1,
         "threshold": "0: evaluated, signed, logged, deployed and loaded model are the same bytes",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +16,7 @@ from clinical_assets.catalog import load_catalog
 from clinical_assets.evaluation import out_of_fold, predict
 from clinical_assets.gates.facts import AuditState, Predictions, ReleaseFacts, SignatureFact, SplitFacts
 from clinical_assets.gates.policy import GatePolicy
+from clinical_assets.gates.verdict import CheckResult, GateReport
 from clinical_assets.modeling.artifact import load_scorer, publish_model
 from clinical_assets.modeling.options import ModelOptions
 from clinical_assets.modeling.search import search
@@ -97,6 +99,28 @@ def with_frames(
     return replace(changed, manifest={**facts.manifest, "rows": rows}, recomputed={**facts.recomputed, "rows": rows})
 
 
-def edited(frame: pd.DataFrame, **columns: Any) -> pd.DataFrame:
-    """A copy with the given columns replaced."""
-    return frame.assign(**columns)
+def with_contract(facts: ReleaseFacts, column: str, **changes: Any) -> ReleaseFacts:
+    """The same rows under a contract in which one column is declared differently."""
+    declared = facts.contract.model_dump(mode="json")
+    for entry in declared["columns"]:
+        if entry["name"] == column:
+            entry.update(changes)
+    return replace(facts, contract=type(facts.contract).model_validate(declared))
+
+
+def with_risk(facts: ReleaseFacts, change: Callable[[np.ndarray, pd.DataFrame], np.ndarray]) -> ReleaseFacts:
+    """The candidate's risks changed on test and out-of-fold patients alike; the reference model stays as it is."""
+
+    def changed(predictions: Predictions, frame: pd.DataFrame) -> Predictions:
+        risk = change(predictions.risk, frame)
+        if predictions.survival is None:
+            return replace(predictions, risk=risk)
+        power = np.log1p(-np.clip(risk, 1e-9, 1 - 1e-9)) / np.log1p(-np.clip(predictions.risk, 1e-9, 1 - 1e-9))
+        return replace(predictions, risk=risk, survival=predictions.survival ** power[:, None])
+
+    assert facts.oof is not None
+    return replace(facts, test_pred=changed(facts.test_pred, facts.test), oof=changed(facts.oof, facts.train))
+
+
+def found(report: GateReport, id: str) -> CheckResult:
+    return next(check for check in report.checks if check.id == id)
