@@ -30,6 +30,7 @@ def approve(
     rollout = ledger_store.ledger().rollout(cancer)
     if rollout is None:
         raise NothingToApprove(f"{cancer}: no rollout is open; see `clinical status`")
+    term = lasting(time.time(), days)
     approval = Approval(
         cancer=cancer,
         model_digest=rollout.challenger,
@@ -37,6 +38,7 @@ def approve(
         role=role,
         environment=traffic_router.approval_environment,
         rollout_id=rollout.id,
-        **lasting(time.time(), days),
+        issued_utc=term["issued_utc"],
+        expires_utc=term["expires_utc"],
     )
     return ledger_store.records().statements.sign(approval, ledger_store.signer.key_store().signer(name))

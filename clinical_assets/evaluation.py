@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -40,10 +40,11 @@ def out_of_fold(found: OutOfFold, subjects: np.ndarray) -> Predictions:
 
 def save(path: Path, predictions: Predictions) -> None:
     """Write an uncompressed `.npz` of plain arrays (no pickled objects)."""
-    arrays = {"subject_ids": predictions.subject_ids.astype(str), "risk": predictions.risk}
+    known = {"subject_ids": predictions.subject_ids.astype(str), "risk": predictions.risk}
     if predictions.survival is not None and predictions.times is not None:
-        arrays |= {"survival": predictions.survival, "times": predictions.times}
-    np.savez(path, nested=np.array(predictions.nested), **arrays)
+        known |= {"survival": predictions.survival, "times": predictions.times}
+    arrays: dict[str, Any] = {**known, "nested": np.array(predictions.nested)}
+    np.savez(path, **arrays)
 
 
 def load(path: Path) -> Predictions:

@@ -36,8 +36,8 @@ def open_instance(home: Home) -> DagsterInstance:
     prepare_dagster_home(home)
     import dagster as dg
 
-    if not sys.warnoptions:  # people who ask Python for warnings get them
-        warnings.simplefilter("ignore")
+    if not sys.warnoptions:  # libraries reset the filters as they load; people who ask Python for warnings get them
+        warnings.showwarning = lambda *_, **__: None
     for name in ("mlflow", "alembic", "feast"):
         logging.getLogger(name).setLevel(logging.WARNING)
     return dg.DagsterInstance.get()

@@ -87,7 +87,7 @@ class ModelRegistry(dg.ConfigurableResource):
 
     def _find(self, client: MlflowClient, name: str, digest: str) -> RegisteredModel | None:
         for version in client.search_model_versions(f"name='{name}' and tag.model_digest='{digest}'"):
-            return RegisteredModel(name, str(version.version), version.run_id)
+            return RegisteredModel(name, str(version.version), str(version.run_id))
         return None
 
     def _log(
@@ -145,7 +145,7 @@ def _signature(contract: CohortContract) -> Any:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
 
-    inputs = [
+    inputs: list[Any] = [
         ColSpec(DataType.double if column.numeric else DataType.string, column.name, required=column.max_missing == 0)
         for column in contract.features
     ]
