@@ -117,10 +117,10 @@ def duplicates(case: Case) -> Finding:
             **common,
         )
     if train.found or test.found:
-        more = "more than" if train.beyond_chance else "as many as"
+        judged = "more than coincidence explains" if train.beyond_chance else "which coincidence explains"
         return Finding(
             Verdict.WARN,
-            f"{train.found} pairs of equal rows in train ({more} chance: {train.expected:.2g}), {test.found} in test",
+            f"{train.found} pairs of equal rows in train, {judged}; {test.found} in test",
             "check whether these are different patients",
             **common,
         )

@@ -1,9 +1,10 @@
 """Rows that are equal but for their identifier, against the number that chance alone would give.
 
 In a cohort of few coarse columns two patients may well agree in everything; in one with laboratory values they do
-not. Two ways to put a number to it, of which the smaller counts: features and outcome taken as independent, (pairs with
-equal features) x P(equal outcomes); and three or more finely measured columns taken as independent of each other. A
-Poisson tail says whether the pairs found are more than that.
+not. Two ways to put a number to it, of which the more telling counts. By outcome: pairs that agree in all features
+and in an outcome that hardly anybody else has (a follow-up time in days; not "alive at the data cut", not a label),
+expected (pairs with equal features) x P(such an outcome is shared). By features: five or more finely measured columns,
+taken as independent of each other. A Poisson tail says whether the pairs found are more than that.
 """
 
 from __future__ import annotations
@@ -18,16 +19,16 @@ from clinical_assets.trials.contract import CohortContract
 CHANCE = 0.01
 """More pairs than coincidence explains: Poisson tail probability below this."""
 
-INFORMATIVE = 0.05
-"""Outcomes that two subjects share less often than this (times, not labels) tell copies from look-alikes."""
+RARE = 3
+"""Subjects up to which an outcome counts as one that hardly anybody else has."""
 
-FINE = 50
-"""Distinct values from which a column counts as finely measured."""
+FINE, FINE_COLUMNS = 50, 5
+"""Distinct values from which a column counts as finely measured, and how many such columns are needed."""
 
 
 @dataclass(frozen=True)
 class EqualPairs:
-    """`expected` under coincidence; `tail` = P(at least `found` pairs | coincidence)."""
+    """`found` pairs in all; `expected` of the more telling kind under coincidence, `tail` = P(at least as many)."""
 
     found: int
     expected: float
@@ -41,34 +42,57 @@ class EqualPairs:
 def pairs_within(frame: pd.DataFrame, contract: CohortContract) -> EqualPairs:
     """Pairs of rows of one frame that agree in all features and the outcome, whatever their identifiers and dates."""
     features, outcome = _fingerprints(frame, contract)
+    rare = _rare(outcome, outcome)
     total = len(frame) * (len(frame) - 1) / 2
-    found, alike = _pairs(_joint(features, outcome)), _pairs(features)
-    chance = [_pairs(_six_digits(frame[name].to_numpy(np.float64))) for name in _fine(frame, contract)]
-    return _against_chance(found, alike, _pairs(outcome), chance, total)
+    return _against_chance(
+        found=_pairs(_joint(features, outcome)),
+        telling=_pairs(_joint(features, outcome)[rare]),
+        alike=_pairs(features),
+        shared=_pairs(outcome[rare]),
+        columns=[_pairs(_six_digits(frame[name].to_numpy(np.float64))) for name in _fine(frame, contract)],
+        total=total,
+    )
 
 
 def pairs_between(first: pd.DataFrame, second: pd.DataFrame, contract: CohortContract) -> EqualPairs:
     """Pairs of one row from each frame that agree in every feature and in the outcome."""
     (fa, oa), (fb, ob) = _fingerprints(first, contract), _fingerprints(second, contract)
-    total = float(len(first) * len(second))
-    chance = [
+    everybody = np.concatenate([oa, ob])
+    ra, rb = _rare(oa, everybody), _rare(ob, everybody)
+    columns = [
         _cross(_six_digits(first[name].to_numpy(np.float64)), _six_digits(second[name].to_numpy(np.float64)))
         for name in _fine(first, contract)
     ]
-    return _against_chance(_cross(_joint(fa, oa), _joint(fb, ob)), _cross(fa, fb), _cross(oa, ob), chance, total)
+    return _against_chance(
+        found=_cross(_joint(fa, oa), _joint(fb, ob)),
+        telling=_cross(_joint(fa, oa)[ra], _joint(fb, ob)[rb]),
+        alike=_cross(fa, fb),
+        shared=_cross(oa[ra], ob[rb]),
+        columns=columns,
+        total=float(len(first) * len(second)),
+    )
 
 
-def _against_chance(found: int, alike: int, outcomes: int, columns: list[int], total: float) -> EqualPairs:
-    """`alike`, `outcomes` and `columns` count the pairs with equal features, outcome, and each fine column."""
+def _against_chance(found: int, telling: int, alike: int, shared: int, columns: list[int], total: float) -> EqualPairs:
+    """Counts of pairs: equal in all, of these with a rare outcome; equal features; a shared rare outcome; each fine
+    column equal; all pairs."""
     from scipy.stats import poisson
 
     if not found:
         return EqualPairs(0, 0.0, 1.0)
-    share = outcomes / total
-    expected = (alike - found) * share / (1.0 - share) if share < INFORMATIVE else alike * share
-    if len(columns) >= 3:
-        expected = min(expected, total * float(np.prod([count / total for count in columns])))
-    return EqualPairs(found, expected, float(poisson.sf(found - 1, expected)))
+    share = shared / total
+    expected = (alike - telling) * share / (1.0 - share)
+    results = [EqualPairs(found, expected, float(poisson.sf(telling - 1, expected)) if telling else 1.0)]
+    if len(columns) >= FINE_COLUMNS:
+        expected = total * float(np.prod([count / total for count in columns]))
+        results.append(EqualPairs(found, expected, float(poisson.sf(found - 1, expected))))
+    return min(results, key=lambda result: result.tail)
+
+
+def _rare(outcome: np.ndarray, everybody: np.ndarray) -> np.ndarray:
+    """(n,) whether the outcome occurs at most `RARE` times in `everybody`."""
+    values, counts = np.unique(everybody, return_counts=True)
+    return counts[np.searchsorted(values, outcome)] <= RARE
 
 
 def _fine(frame: pd.DataFrame, contract: CohortContract) -> list[str]:
@@ -86,8 +110,7 @@ def _hash(columns: pd.DataFrame) -> np.ndarray:
     coarse = columns.copy()
     for name in columns.columns:
         if pd.api.types.is_numeric_dtype(columns[name]):
-            values = columns[name].to_numpy(dtype=np.float64, na_value=np.nan)
-            coarse[name] = _six_digits(values)
+            coarse[name] = _six_digits(columns[name].to_numpy(dtype=np.float64, na_value=np.nan))
         else:
             coarse[name] = columns[name].astype(object).where(columns[name].notna(), None).astype(str)
     return pd.util.hash_pandas_object(coarse, index=False).to_numpy()

@@ -20,8 +20,6 @@ REMEDY = "check the coding of the outcome (ADaM: CNSR = 0 means event), its time
 
 def survival_outcome(case: Case) -> Finding:
     """Structure, then the polarity of the event indicator, then 1 - Kaplan-Meier at the horizon against the band."""
-    from scipy.stats import mannwhitneyu
-
     facts, policy = case.facts, case.policy.data_quality
     frame = pd.concat([facts.train, facts.test], ignore_index=True)
     endpoint = facts.contract.endpoint
@@ -36,23 +34,41 @@ def survival_outcome(case: Case) -> Finding:
         return Finding(Verdict.INCONCLUSIVE, f"{int(had.sum())} events cannot show the event rate", REMEDY, **common)
     risk, interval = kaplan_meier_risk(time, had, horizon)
     common |= {"value": risk, "interval": interval}
-    if (~had).sum() >= MIN_PER_ARM:
-        earlier = 1.0 - mannwhitneyu(time[had], time[~had]).statistic / (had.sum() * (~had).sum())
-        common["details"] = {"event_before_censoring": float(earlier)}
-        if earlier < policy.polarity_floor:
-            return Finding(
-                Verdict.BLOCK,
-                f"subjects with an event were followed longer than the others (P(event first) {earlier:.2f} "
-                f"< {policy.polarity_floor:g}): the censoring indicator looks exchanged",
-                REMEDY,
-                threshold_source=DataQualityPolicy.source("polarity_floor"),
-                **{key: value for key, value in common.items() if key != "threshold_source"},
-            )
+    exchanged, details = _exchanged(frame, time, had, facts.manifest.get("data_cut"), policy)
+    common["details"] = details
+    if exchanged:
+        common["threshold_source"] = DataQualityPolicy.source("polarity_floor")
+        return Finding(Verdict.BLOCK, f"{exchanged}: the censoring indicator looks exchanged", REMEDY, **common)
     if not (time >= horizon).any():
         return Finding(
             Verdict.INCONCLUSIVE, "nobody was followed up to the horizon", "shorten the horizon or wait", **common
         )
     return _in_band(risk, interval, endpoint.event_rate_band, common)
+
+
+def _exchanged(
+    frame: pd.DataFrame, time: np.ndarray, had: np.ndarray, data_cut: date | str | None, policy: DataQualityPolicy
+) -> tuple[str, dict[str, float]]:
+    """Why events look like censorings, or "", with the numbers.
+
+    After a data cut, who is followed up to the cut is censored there. Without one, censored subjects are followed
+    longer than those with an event; a cut turns that order round, because who entered late is censored soon.
+    """
+    from scipy.stats import mannwhitneyu
+
+    if data_cut is not None:
+        entered, cut = _days(frame, data_cut)
+        at_cut = entered + time >= cut - 1.0
+        if at_cut.sum() < MIN_PER_ARM:
+            return "", {}
+        share = float(had[at_cut].mean())
+        text = f"{share:.0%} of the subjects followed up to the data cut have their event on that day"
+        return (text if share > 0.5 else ""), {"events_at_data_cut": share}
+    if (~had).sum() < MIN_PER_ARM:
+        return "", {}
+    earlier = float(1.0 - mannwhitneyu(time[had], time[~had]).statistic / (had.sum() * (~had).sum()))
+    text = f"subjects with an event were followed longer than the others (P(event first) {earlier:.2f})"
+    return (text if earlier < policy.polarity_floor else ""), {"event_before_censoring": earlier}
 
 
 def kaplan_meier_risk(time: np.ndarray, event: np.ndarray, horizon: float) -> tuple[float, tuple[float, float]]:
@@ -101,10 +117,15 @@ def _structure(frame: pd.DataFrame, time: np.ndarray, event: np.ndarray, data_cu
         "event indicators are neither 0 nor 1": ~np.isin(event, (0.0, 1.0)),
     }
     if data_cut is not None:
-        entered = frame["index_date"].to_numpy("datetime64[s]").astype(float) / SECONDS_PER_DAY
-        cut = pd.Timestamp(data_cut).timestamp() / SECONDS_PER_DAY
+        entered, cut = _days(frame, data_cut)
         counts[f"subjects are followed beyond the data cut {data_cut}"] = entered + time > cut + 1.0
     return [f"{int(bad.sum())} {what}" for what, bad in counts.items() if bad.any()]
+
+
+def _days(frame: pd.DataFrame, data_cut: date | str) -> tuple[np.ndarray, float]:
+    """Index dates (n,) and the data cut, in days since the epoch."""
+    entered = frame["index_date"].to_numpy("datetime64[s]").astype(float) / SECONDS_PER_DAY
+    return entered, pd.Timestamp(data_cut).timestamp() / SECONDS_PER_DAY
 
 
 def _common(case: Case, n: int, events: int) -> dict[str, Any]:

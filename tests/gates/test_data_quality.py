@@ -1,19 +1,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 
 import numpy as np
 import pandas as pd
 import pytest
 from lifelines import KaplanMeierFitter
 
+from clinical_assets.catalog import load_catalog
 from clinical_assets.gates import data_quality
 from clinical_assets.gates.duplicates import pairs_between, pairs_within
 from clinical_assets.gates.facts import ReleaseFacts
 from clinical_assets.gates.outcome_sanity import kaplan_meier_risk
 from clinical_assets.gates.verdict import CheckResult, Verdict
+from clinical_assets.trials.snapshot import SnapshotStore, ingest
 
-from .cohorts import POLICY, found, release, with_contract, with_frames
+from .cohorts import POLICY, ROOT, found, release, with_contract, with_frames
 
 
 def judged(facts: ReleaseFacts, id: str) -> CheckResult:
@@ -225,3 +228,21 @@ class TestProvenance:
     def test_dropped_rows_are_found(self):
         facts = release("colon")
         assert judged(replace(facts, train=facts.train.iloc[1:]), "DQ18").verdict is Verdict.BLOCK
+
+
+@pytest.mark.parametrize(
+    ("slug", "cut"), [("breast", date(1984, 1, 1)), ("breast", date(1992, 1, 1)), ("renal_wilms", date(1992, 1, 1))]
+)
+def test_a_data_cut_makes_neither_duplicates_nor_an_exchanged_indicator(slug, cut):
+    cancer = load_catalog()[slug]
+    snapshot = ingest(slug, cancer.source, cancer.contract, SnapshotStore(ROOT), cut)
+    train, test = cancer.subject_split.parts(snapshot.read())
+    facts = replace(release(slug), train=train, test=test, manifest=snapshot.manifest.model_dump(mode="json"))
+    report = data_quality.judge(replace(facts, recomputed=snapshot.recompute()), POLICY)
+    assert not {check.verdict for check in report.checks} & {Verdict.BLOCK, Verdict.ERROR}, report.checks
+    flipped = replace(
+        facts,
+        train=train.assign(event=(1 - train["event"]).astype("int8")),
+        test=test.assign(event=(1 - test["event"]).astype("int8")),
+    )
+    assert judged(flipped, "DQ9").verdict is Verdict.BLOCK
