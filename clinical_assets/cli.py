@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from clinical_assets.foundation.home import Home
 
@@ -229,11 +230,18 @@ def main() -> None:
         ValueError, Refused, KeyPermissionError, StatementRefused, StateDirectoryError, LedgerError, DataPlaneError,
         AlreadyRunning, PortError,
     )  # fmt: skip
+    code = 0
     try:
         app()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
     except expected as error:
-        Console(stderr=True, highlight=False).print(f"[red]clinical:[/red] {error}", soft_wrap=True, markup=True)
-        sys.exit(2)
+        Console(stderr=True, highlight=False).print("[red]clinical:[/red]", Text(str(error)), soft_wrap=True)
+        code = 2
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # DuckDB's binding prints pages about its own reference counts when the interpreter is taken apart.
+    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 What a check shows grants nothing. The signed record of `gate_verdict` does, and it judges for itself.
 """
 
+import time
 from collections.abc import Iterable
 
 import dagster as dg
@@ -10,6 +11,7 @@ import dagster as dg
 from clinical_assets import metadata
 from clinical_assets.catalog import load_catalog
 from clinical_assets.gates.verdict import CheckResult, GateName, GateReport, Scope, Verdict
+from clinical_assets.gates.verdicts import limits
 from clinical_assets.partitions import cancer_types
 from clinical_assets.references import ModelReference, SnapshotReference, VerdictReference
 from clinical_assets.rollout.champion import champion_of
@@ -77,15 +79,18 @@ def model_gates(
 def grants_a_scope(
     context: dg.AssetCheckExecutionContext, gate_verdict: VerdictReference, ledger_store: LedgerStore
 ) -> dg.AssetCheckResult:
-    signed = ledger_store.records().find(gate_verdict.model_digest)
-    reports = signed.record.reports.values() if signed else ()
-    checks = ordered(check for report in reports for check in report.checks)
-    blocking = [check for check in checks if check.verdict in (Verdict.BLOCK, Verdict.ERROR)]
+    records = ledger_store.records()
+    signed = records.find(gate_verdict.model_digest)
+    if signed is None:
+        return dg.AssetCheckResult(passed=False, description="no decision record; materialize gate_verdict")
+    record = signed.record
+    waivers = records.statements.waivers(record.cancer, record.model_digest, time.time())
+    reasons = [limit.reason for limit in limits(record.reports, record.tier, waivers, time.time())]
+    checks = [check for report in record.reports.values() for check in report.checks]
     return dg.AssetCheckResult(
-        passed=signed is not None and signed.record.scope is not Scope.NONE,
-        description="; ".join(f"{c.id} {c.verdict}: {c.reason}. Remedy: {c.remedy}" for c in blocking)
-        or f"the record grants {gate_verdict.scope}",
-        metadata={"scope": gate_verdict.scope, "record": gate_verdict.record, "checks": findings(checks)},
+        passed=record.scope is not Scope.NONE,
+        description="; ".join(reasons) or f"the record grants {record.scope}",
+        metadata={"scope": record.scope.value, "record": signed.digest, "checks": findings(checks)},
     )
 
 
