@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -151,6 +150,8 @@ _JUDGED: dict[str, GateReport] = {}
 
 def judge(gate: GateName, facts: ReleaseFacts, cancer: CancerType) -> GateReport:
     """One gate over the facts; a report that this process made over the very same facts is not made again."""
+    from clinical_assets.gates.judging import JUDGES
+
     key = sha256_json(
         [
             gate, facts.model_digest, cancer.gates.digest, facts.champion_name, dict(facts.lineage),
@@ -160,7 +161,7 @@ def judge(gate: GateName, facts: ReleaseFacts, cancer: CancerType) -> GateReport
         ]
     )  # fmt: skip
     if key not in _JUDGED:
-        _JUDGED[key] = import_module(f"clinical_assets.gates.{gate.value}").judge(facts, cancer.gates)
+        _JUDGED[key] = JUDGES[gate](facts, cancer.gates)
     return _JUDGED[key]
 
 

@@ -8,6 +8,10 @@ from clinical_assets.gates.policy import GatePolicy
 from clinical_assets.gates.verdict import GateName, GateReport
 
 
+JUDGES = {gate.GATE: gate.judge for gate in (data_quality, performance, bias, regulatory, security)}
+"""The gates, in the order in which they are judged."""
+
+
 def judge(facts: ReleaseFacts, policy: GatePolicy) -> dict[GateName, GateReport]:
-    """The five reports, in the order of the gates. Their scope is `verdicts.scope`."""
-    return {gate.GATE: gate.judge(facts, policy) for gate in (data_quality, performance, bias, regulatory, security)}
+    """The five reports. Their scope is `verdicts.scope`."""
+    return {gate: one(facts, policy) for gate, one in JUDGES.items()}
