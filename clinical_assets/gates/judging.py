@@ -7,7 +7,6 @@ from clinical_assets.gates.facts import ReleaseFacts
 from clinical_assets.gates.policy import GatePolicy
 from clinical_assets.gates.verdict import GateName, GateReport
 
-
 JUDGES = {gate.GATE: gate.judge for gate in (data_quality, performance, bias, regulatory, security)}
 """The gates, in the order in which they are judged."""
 
