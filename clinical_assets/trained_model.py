@@ -49,6 +49,7 @@ def trained_model(
             value=reference, data_version=dg.DataVersion(reference.digest), metadata={"reused": True}
         )
 
+    from clinical_assets.model_plots import pictures
     from clinical_assets.modeling.search import search
 
     data = open_training_data(cancer, features, object_store)
@@ -58,7 +59,7 @@ def trained_model(
     _open_test_split(cancer, digest, data, ledger_store)
     test = _predict(cancer, digest, found, data, object_store)
     numbers = evaluation.headline(data.test, cancer.contract, test)
-    plots = _plots(cancer, data, test)
+    plots = pictures(cancer, data.test, test)
     registered = model_registry.register(
         cancer=cancer.slug,
         digest=digest,
@@ -155,11 +156,3 @@ def _predict(
 
     object_store.publish("predictions", cancer.slug, digest, fill)
     return test
-
-
-def _plots(cancer: CancerType, data: TrainingData, test: "Predictions") -> dict[str, bytes]:
-    from clinical_assets.modeling.outcomes import Outcomes
-    from clinical_assets.modeling.plots import calibration
-
-    outcomes = Outcomes.from_frame(data.test, cancer.contract.endpoint)
-    return {"calibration": calibration(outcomes, test.risk, cancer.contract.endpoint.horizon_days, cancer.title)}

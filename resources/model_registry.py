@@ -77,14 +77,6 @@ class ModelRegistry(dg.ConfigurableResource):
             path = client.download_artifacts(registered.run_id, "model/artifact", scratch)
             return sha256_directory(Path(path))
 
-    def set_alias(self, cancer: str, alias: str, digest: str) -> None:
-        """Point `champion` or `challenger` at the version of `digest`, for people who read the registry."""
-        client = self._client()
-        name = f"clinical.{cancer}"
-        known = self._find(client, name, digest)
-        if known is not None:
-            client.set_registered_model_alias(name, alias, known.version)
-
     def _find(self, client: MlflowClient, name: str, digest: str) -> RegisteredModel | None:
         for version in client.search_model_versions(f"name='{name}' and tag.model_digest='{digest}'"):
             return RegisteredModel(name, str(version.version), str(version.run_id))
