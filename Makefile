@@ -43,7 +43,7 @@ dev: $(VENV)/.base ## Dagster UI, sensors, schedules and the local data plane on
 	@$(BIN)/clinical dev $(ARGS)
 
 test: $(VENV)/.dev ## Run the tests
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(VENV)/.dev ## Style, types, import directions, definitions
 	@$(BIN)/ruff check .

@@ -10,7 +10,7 @@ import pytest
 
 from tests.e2e.conftest import run
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e"), pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 CANCER = "lung_advanced"
 MODULE = ("-m", "clinical_assets.definitions")
 
