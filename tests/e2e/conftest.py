@@ -29,6 +29,7 @@ def free_ports(count: int) -> list[int]:
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Environment of child processes; whatever data plane is left is stopped at the end."""
     root = tmp_path_factory.mktemp("state")
+    (root / "dagster").mkdir()
     ports = dict(zip((variable for variable, _ in SETTINGS.values()), map(str, free_ports(len(SETTINGS))), strict=True))
     own = {"CLINICAL_HOME": str(root), "DAGSTER_HOME": str(root / "dagster"), "OMP_NUM_THREADS": "1"}
     child = {key: value for key, value in os.environ.items() if not key.startswith("CLINICAL_")} | ports | own
