@@ -49,15 +49,9 @@ def dev(port: Annotated[int, typer.Option(help="port of the Dagster UI")] = 3000
     console.print(
         f"gateway on http://127.0.0.1:{ports.gateway}, Dagster UI on http://127.0.0.1:{port}; Ctrl-C stops both"
     )
-    command = [
-        str(Path(sys.executable).with_name("dagster")),
-        "dev",
-        "-m",
-        "clinical_assets.definitions",
-        "-p",
-        str(port),
-    ]
-    child = subprocess.Popen(command, env={**os.environ, "CLINICAL_HOME": str(home.root)})
+    command = [str(Path(sys.executable).with_name("dagster")), "dev", "-w", "workspace.yaml", "-p", str(port)]
+    root = Path(__file__).parent.parent  # workspace.yaml, whose location name enqueued runs carry
+    child = subprocess.Popen(command, cwd=root, env={**os.environ, "CLINICAL_HOME": str(home.root)})
     signal.signal(signal.SIGTERM, lambda *_: child.send_signal(signal.SIGINT))
     try:
         code = child.wait()
