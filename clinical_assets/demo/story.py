@@ -21,7 +21,7 @@ from clinical_assets.demo.screen import Screen
 from clinical_assets.demo.state import make_room
 from clinical_assets.foundation.clock import SECONDS_PER_DAY, ReplayClock
 from clinical_assets.foundation.files import write_atomic
-from clinical_assets.foundation.home import Home
+from clinical_assets.foundation.home import Home, StateDirectoryError
 from clinical_assets.instance import QUIET, open_instance
 
 if TYPE_CHECKING:
@@ -45,7 +45,23 @@ class StoryBroken(RuntimeError):
 
 
 def run(home: Home, json_path: Path | None) -> int:
-    """Tell the story; 0 only if all four chapters went as they should."""
+    """Tell the story; 0 only if all four chapters went as they should.
+
+    Raises:
+        StateDirectoryError: another demo runs in this directory, or it holds what no demo made.
+    """
+    from clinical_assets.serving.locking import LockBusy, locked
+
+    try:
+        with locked(home.root / "demo.lock", timeout=0.0):
+            return _tell(home, json_path)
+    except LockBusy as busy:
+        raise StateDirectoryError(
+            f"another demo (process {busy.holder}) runs in {home.root}; wait for it, or set CLINICAL_HOME"
+        ) from busy
+
+
+def _tell(home: Home, json_path: Path | None) -> int:
     screen = Screen()
     earlier = make_room(home)
     if earlier is not None:
