@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -139,12 +140,16 @@ def status() -> None:
     if not isinstance(read_clock(home.clock), SystemClock):
         console.print("a replay clock is in force: clinical time is not real time")
     ledger = _ledger_store().ledger()
-    table = Table("rollout", "stage", "challenger", "weight", "last decision", "reason")
+    table = Table("rollout", "stage", "challenger", "weight", "scores by arm", "last decision", "reason")
     for rollout in ledger.rollouts():
         progress = ledger.progress(rollout.id)
         last = progress.last.transition if progress.last else None
+        scores = Counter[str]()
+        for counted in ledger.arm_counts(rollout.id):
+            scores[counted.arm] += counted.requests
         table.add_row(
             rollout.id, progress.stage, rollout.challenger[:12], f"{progress.weight} %",
+            ", ".join(f"{arm} {n}" for arm, n in sorted(scores.items())) or "-",
             last.action if last else "-", last.reason if last else "waiting for the first tick",
         )  # fmt: skip
     console.print(table)
