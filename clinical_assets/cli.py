@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from clinical_assets.foundation.files import write_atomic
 from clinical_assets.foundation.home import Home
 
 app = typer.Typer(
@@ -106,19 +108,30 @@ def backfill(
     names: Annotated[list[str] | None, typer.Argument(help="cancer types; none with --all")] = None,
     everything: Annotated[bool, typer.Option("--all", help="every cancer type of the catalogue")] = False,
     deploy: Annotated[bool, typer.Option(help="also open a rollout for each model that may be deployed")] = False,
+    jobs: Annotated[int | None, typer.Option(min=1, help="processes; default one a core, as memory allows")] = None,
+    again: Annotated[bool, typer.Option("--again", help="run unchanged cancer types too")] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", help="write every outcome to this file")] = None,
 ) -> None:
-    """Raw data to signed verdict for many cancer types in one warm process, one run each."""
+    """Raw data to signed verdict for many cancer types over a few warm processes, one run each.
+
+    Unchanged cancer types cost a look; after an interruption the same command goes on where it ended. Exit code 0 when
+    every cancer type has an answer (a refusal is one), 1 when a run failed.
+    """
+    from clinical_assets.backfill import as_json, exit_code, summary
     from clinical_assets.backfill import backfill as run
-    from clinical_assets.backfill import summary
     from clinical_assets.catalog import load_catalog
 
     catalog = load_catalog()
     if not names and not everything:
         raise typer.BadParameter("name cancer types, or say --all")
-    chosen = list(catalog) if everything else [catalog[name].slug for name in names or []]
-    outcomes = run(Home.from_env().prepare(), chosen, deploy)
-    console.print(summary(outcomes))
-    raise typer.Exit(0 if all(outcome.ok for outcome in outcomes) else 1)
+    chosen = list(catalog) if everything else list(dict.fromkeys(catalog[name].slug for name in names or []))
+    started = time.monotonic()
+    outcomes = run(Home.from_env().prepare(), chosen, deploy, jobs, again)
+    seconds = time.monotonic() - started
+    console.print(summary(outcomes, seconds))
+    if json_file is not None:
+        write_atomic(json_file, as_json(outcomes, seconds).encode())
+    raise typer.Exit(exit_code(outcomes, len(chosen)))
 
 
 @app.command()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from clinical_assets.foundation.canonical import canonical_json
 from clinical_assets.gates.facts import Predictions
 
 if TYPE_CHECKING:
@@ -78,3 +81,13 @@ def headline(frame: pd.DataFrame, contract: CohortContract, predictions: Predict
         "ibs": ibs(outcomes, predictions.survival, predictions.times),
         **numbers,
     }
+
+
+def save_headline(directory: Path, numbers: Mapping[str, float]) -> None:
+    """Keep the headline beside the predictions that it summarises; a number that does not exist is left out."""
+    known = {name: float(value) for name, value in numbers.items() if np.isfinite(value)}
+    (directory / "headline.json").write_bytes(canonical_json(known))
+
+
+def load_headline(directory: Path) -> dict[str, float]:
+    return json.loads((directory / "headline.json").read_text())

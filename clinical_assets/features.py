@@ -5,6 +5,7 @@ import dagster as dg
 from clinical_assets import metadata
 from clinical_assets.catalog import load_catalog
 from clinical_assets.foundation.canonical import sha256_json
+from clinical_assets.freshness import features_input
 from clinical_assets.lineage import code_digest
 from clinical_assets.partitions import cancer_types
 from clinical_assets.references import FeaturesReference, SnapshotReference
@@ -29,8 +30,7 @@ def features(
     """Contract-typed features, joined point in time at the index date, with the split by subject."""
     cancer = load_catalog()[context.partition_key]
     split = cancer.subject_split
-    code = code_digest("trials")
-    input_sha = sha256_json([raw_trial_data.digest, cancer.contract.digest, split.salt, split.test_fraction, code])
+    input_sha = features_input(cancer, raw_trial_data)
     reference = object_store.recall("features", cancer.slug, input_sha, FeaturesReference)
     if reference is not None:
         return dg.MaterializeResult(

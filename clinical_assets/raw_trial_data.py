@@ -6,6 +6,7 @@ import dagster as dg
 
 from clinical_assets import metadata
 from clinical_assets.catalog import load_catalog
+from clinical_assets.freshness import snapshot_input
 from clinical_assets.lineage import code_digest
 from clinical_assets.partitions import cancer_types
 from clinical_assets.references import SnapshotReference
@@ -39,6 +40,8 @@ def raw_trial_data(
     known = {path.name for path in store.directory(cancer.slug).glob("*")}
     snapshot = ingest(cancer.slug, cancer.source, cancer.contract, store, cut)
     manifest = snapshot.manifest
+    reference = SnapshotReference(cancer=cancer.slug, digest=snapshot.digest, table_sha256=snapshot.sha256)
+    object_store.remember("raw_trial_data", cancer.slug, snapshot_input(cancer, config.data_cut), reference)
     frame = snapshot.read()
     plots = {}
     if cancer.contract.endpoint.kind == "survival":
@@ -47,7 +50,7 @@ def raw_trial_data(
             kaplan_meier(outcome, cancer.title, cancer.contract.endpoint.horizon_days)
         )
     return dg.MaterializeResult(
-        value=SnapshotReference(cancer=cancer.slug, digest=snapshot.digest, table_sha256=snapshot.sha256),
+        value=reference,
         data_version=dg.DataVersion(snapshot.sha256),
         metadata={
             "reused": snapshot.digest in known,

@@ -138,8 +138,13 @@ def standing_record(
     known = object_store.recall("gate_verdict", cancer.slug, input_sha, VerdictReference)
     if known is None or known.scope == Scope.NONE:
         return None
+    return standing_answer(known, ledger_store)
+
+
+def standing_answer(known: VerdictReference, ledger_store: LedgerStore) -> SignedRecord | None:
+    """The record that `known` names, be it a grant or a refusal, if it verifies and is in force."""
     try:
-        signed = ledger_store.records().require(model.digest, cancer.slug, Scope(known.scope), time.time())
+        signed = ledger_store.records().require(known.model_digest, known.cancer, Scope(known.scope), time.time())
     except Refused:
         return None
     return signed if signed.digest == known.record else None

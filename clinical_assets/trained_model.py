@@ -1,6 +1,7 @@
 """Asset 3: the best model that the data allow, calibrated, in data-only formats, tested on untouched patients."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,9 +9,10 @@ import dagster as dg
 
 from clinical_assets import evaluation, metadata
 from clinical_assets.catalog import CancerType, load_catalog
-from clinical_assets.foundation.canonical import canonical_json, sha256_json
+from clinical_assets.foundation.canonical import canonical_json
 from clinical_assets.foundation.clock import utc_iso
-from clinical_assets.lineage import code_digest, environment_digest
+from clinical_assets.freshness import model_input
+from clinical_assets.lineage import code_digest
 from clinical_assets.partitions import cancer_types
 from clinical_assets.references import FeaturesReference, ModelReference
 from clinical_assets.release import AUTHOR
@@ -40,13 +42,14 @@ def trained_model(
 ) -> dg.MaterializeResult[ModelReference]:
     """Cross-validated choice among families; the test split is opened once for each version."""
     cancer = load_catalog()[context.partition_key]
-    code, environment = code_digest("modeling"), environment_digest()
-    options = cancer.models.model_dump(mode="json")
-    input_sha = sha256_json([features.digest, cancer.contract.digest, options, code, environment])
+    input_sha = model_input(cancer, features)
     reference = object_store.recall("trained_model", cancer.slug, input_sha, ModelReference)
     if reference is not None:
+        numbers = evaluation.load_headline(object_store.path("predictions", cancer.slug, reference.digest))
         return dg.MaterializeResult(
-            value=reference, data_version=dg.DataVersion(reference.digest), metadata={"reused": True}
+            value=reference,
+            data_version=dg.DataVersion(reference.digest),
+            metadata={"reused": True, "family": reference.family, **_rounded(numbers)},
         )
 
     from clinical_assets.model_plots import pictures
@@ -58,14 +61,14 @@ def trained_model(
     digest = _publish(cancer, found, features, input_sha, object_store, ledger_store)
     _open_test_split(cancer, digest, data, ledger_store)
     test = _predict(cancer, digest, found, data, object_store)
-    numbers = evaluation.headline(data.test, cancer.contract, test)
+    numbers = evaluation.load_headline(object_store.path("predictions", cancer.slug, digest))
     plots = pictures(cancer, data.test, test)
     registered = model_registry.register(
         cancer=cancer.slug,
         digest=digest,
         model_dir=object_store.models / digest,
         contract=cancer.contract,
-        parameters={**options, "family": found.family, "chosen_because": found.reason},
+        parameters={**cancer.models.model_dump(mode="json"), "family": found.family, "chosen_because": found.reason},
         metrics={f"test_{name}": value for name, value in numbers.items()},
         plots=plots,
         tags={"cancer": cancer.slug, "features": features.digest, "snapshot": features.snapshot.digest},
@@ -91,11 +94,15 @@ def trained_model(
             "mlflow": f"{registered.name} version {registered.version}",
             "evidence_tier": cancer.tier.value,
             "data_status": data.snapshot.manifest.data_status,
-            **{f"test_{name}": round(value, 4) for name, value in numbers.items()},
+            **_rounded(numbers),
             "cross_validation": metadata.table(found.cv_table),
             **{title: metadata.picture(png) for title, png in plots.items()},
         },
     )
+
+
+def _rounded(numbers: Mapping[str, float]) -> dict[str, float]:
+    return {f"test_{name}": round(value, 4) for name, value in numbers.items()}
 
 
 def _publish(
@@ -153,6 +160,7 @@ def _predict(
             evaluation.save(aside / f"{name}.npz", predictions)
         choice["reference"] = found.reference.name
         (aside / "choice.json").write_bytes(canonical_json(choice))
+        evaluation.save_headline(aside, evaluation.headline(data.test, cancer.contract, test))
 
     object_store.publish("predictions", cancer.slug, digest, fill)
     return test

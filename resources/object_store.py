@@ -62,24 +62,29 @@ class ReferenceIOManager(dg.ConfigurableIOManager):
 
     root: str = ""
 
-    def _path(self, context: dg.InputContext | dg.OutputContext) -> Path:
+    def _path(self, asset: str, partition: str) -> Path:
         base = Path(self.root) if self.root else Home.from_env().prepare().objects
-        return base / "references" / "/".join(context.asset_key.path) / f"{context.partition_key}.json"
+        return base / "references" / asset / f"{partition}.json"
+
+    def find(self, asset: str, partition: str, kind: type[Reference]) -> Reference | None:
+        """What `asset` handed on last, or None before its first materialization."""
+        try:
+            return kind.model_validate_json(self._path(asset, partition).read_text())
+        except FileNotFoundError:
+            return None
 
     def handle_output(self, context: dg.OutputContext, obj: BaseModel) -> None:
-        path = self._path(context)
+        path = self._path(context.asset_key.to_user_string(), context.partition_key)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, obj.model_dump_json(indent=1).encode())
 
     def load_input(self, context: dg.InputContext) -> BaseModel:
-        path = self._path(context)
-        try:
-            document = path.read_text()
-        except FileNotFoundError:
-            asset = context.asset_key.to_user_string()
+        asset = context.asset_key.to_user_string()
+        found = self.find(asset, context.partition_key, context.dagster_type.typing_type)
+        if found is None:
             raise dg.Failure(
                 f"{context.partition_key}: {asset} has not been materialized for this cancer type; "
                 f"run: dagster asset materialize --select {asset} --partition {context.partition_key}",
                 allow_retries=False,
-            ) from None
-        return context.dagster_type.typing_type.model_validate_json(document)
+            )
+        return found

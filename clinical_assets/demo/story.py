@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clinical_assets.backfill import why
+from clinical_assets.backfill_worker import why
 from clinical_assets.demo.configuration import CANCER, Catalogues, another_seed, leak
 from clinical_assets.demo.patients import ReplayedPatients
 from clinical_assets.demo.screen import Screen
