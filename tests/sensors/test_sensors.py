@@ -11,6 +11,7 @@ import dagster as dg
 import pytest
 
 from clinical_assets.catalog import configs_directory, load_catalog
+from clinical_assets.definitions import default_resources
 from sensors.new_trial_data import build_new_trial_data_sensor
 from sensors.schedules import build_retraining_schedules
 
@@ -71,12 +72,33 @@ def test_an_unreadable_source_does_not_stop_the_others(
     assert set(json.loads(cursor or "{}")) == {"colon"}
 
 
-def test_the_weekly_schedule_asks_for_every_cancer_type_once(
-    instance: dg.DagsterInstance, repository: dg.RepositoryDefinition
-) -> None:
+def scheduled(instance: dg.DagsterInstance, repository: dg.RepositoryDefinition) -> dg.ScheduleExecutionData:
     [schedule] = build_retraining_schedules("trial_to_route")
     monday = datetime(2026, 1, 5, 3, tzinfo=UTC)
-    context = dg.build_schedule_context(instance=instance, scheduled_execution_time=monday, repository_def=repository)
-    found = schedule.evaluate_tick(context)
-    assert sorted(str(request.partition_key) for request in found.run_requests or []) == sorted(load_catalog())
-    assert len({request.run_key for request in found.run_requests or []}) == len(load_catalog())
+    resources = {name: default_resources()[name] for name in ("object_store", "io_manager", "ledger_store")}
+    return schedule.evaluate_tick(
+        dg.build_schedule_context(
+            instance=instance, scheduled_execution_time=monday, repository_def=repository, resources=resources
+        )
+    )
+
+
+def test_the_weekly_schedule_asks_for_every_stale_cancer_type_once(
+    instance: dg.DagsterInstance, repository: dg.RepositoryDefinition, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLINICAL_HOME", str(tmp_path / "state"))
+    found = scheduled(instance, repository).run_requests or []
+    assert sorted(str(request.partition_key) for request in found) == sorted(load_catalog())
+    assert len({request.run_key for request in found}) == len(load_catalog())
+
+
+def test_the_schedule_leaves_out_what_is_unchanged(
+    instance: dg.DagsterInstance, repository: dg.RepositoryDefinition, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLINICAL_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr(
+        "clinical_assets.freshness.stale_asset", lambda cancer, *_: "" if cancer.slug == "colon" else "features"
+    )
+    found = scheduled(instance, repository).run_requests or []
+    assert "colon" not in {request.partition_key for request in found}
+    assert len(found) == len(load_catalog()) - 1
