@@ -76,11 +76,10 @@ def scheduled(instance: dg.DagsterInstance, repository: dg.RepositoryDefinition)
     [schedule] = build_retraining_schedules("trial_to_route")
     monday = datetime(2026, 1, 5, 3, tzinfo=UTC)
     resources = {name: default_resources()[name] for name in ("object_store", "io_manager", "ledger_store")}
-    return schedule.evaluate_tick(
-        dg.build_schedule_context(
-            instance=instance, scheduled_execution_time=monday, repository_def=repository, resources=resources
-        )
-    )
+    with dg.build_schedule_context(
+        instance=instance, scheduled_execution_time=monday, repository_def=repository, resources=resources
+    ) as context:
+        return schedule.evaluate_tick(context)
 
 
 def test_the_weekly_schedule_asks_for_every_stale_cancer_type_once(
