@@ -1,0 +1,14 @@
+"""Whether patients stand behind a cohort. Whatever is shown of one without patients carries the stamp."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+DataStatus = Literal["real", "real-simplified", "real-thin", "simulated"]
+
+STAMP = "SIMULATED DATA"
+
+
+def stamped(title: str, status: DataStatus) -> str:
+    """`title` as people see it: the title of anything made from simulated data begins with `STAMP`."""
+    return f"{STAMP}: {title}" if status == "simulated" else title
