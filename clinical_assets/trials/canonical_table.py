@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
-from clinical_assets.trials.codes import code
+from clinical_assets.trials.codes import codes
 from clinical_assets.trials.contract import CohortContract, Column
 from clinical_assets.trials.errors import ContractError
+from clinical_assets.trials.numeric import numbers
 from clinical_assets.trials.sources.read import RawTable
 
 _TRUTH = {"1": 1.0, "0": 0.0, "true": 1.0, "false": 0.0}
@@ -48,35 +49,31 @@ class _ColumnReader:
         self.rows = len(raw.frame)
 
     def numbers(self, column: Column) -> np.ndarray:
-        values = self._decoded(column)
-        if pd.api.types.is_numeric_dtype(values):
-            return values.to_numpy(dtype=np.float64, na_value=np.nan)
-        spellings = _TRUTH if column.dtype == "boolean" else {}
-        numbers = np.array([_number(value, spellings) for value in values.tolist()], dtype=np.float64)
-        bad = np.isnan(numbers) & values.notna().to_numpy()
-        if bad.any():
+        found, unreadable = numbers(self._decoded(column), _TRUTH if column.dtype == "boolean" else None)
+        if unreadable.any():
             examples = "a `recode` for its codes" if column.dtype == "boolean" else "a category, or clean the source"
-            raise self.error(column, f"holds text where a {column.dtype} is declared; declare {examples}", bad)
-        return numbers
+            raise self.error(column, f"holds text where a {column.dtype} is declared; declare {examples}", unreadable)
+        return found
 
     def complete(self, column: Column) -> np.ndarray:
-        numbers = self.numbers(column)
-        if (empty := np.isnan(numbers)).any():
-            raise self.error(column, "is empty; an outcome must be known, remove these rows from the source", empty)
-        return numbers
+        found = self.numbers(column)
+        if (empty := np.isnan(found)).any():
+            remedy = "an outcome must be known, remove these rows from the source or list it in `source.require`"
+            raise self.error(column, f"is empty; {remedy}", empty)
+        return found
 
     def outcome_codes(self, column: Column) -> np.ndarray:
-        numbers = self.complete(column)
-        bad = (numbers != np.round(numbers)) | (np.abs(numbers) > 127)
+        found = self.complete(column)
+        bad = (found != np.round(found)) | (np.abs(found) > 127)
         if bad.any():
             raise self.error(column, "holds values that are no codes; declare them in `recode`", bad)
-        return numbers.astype(np.int8)
+        return found.astype(np.int8)
 
     def text(self, column: Column) -> pd.Series:
-        return _codes(self._decoded(column))
+        return codes(self._decoded(column))
 
     def codes(self, column: Column) -> pd.Series:
-        return _codes(self._source(column))
+        return codes(self._source(column))
 
     def identifiers(self, column: Column) -> pd.Series:
         values = self.codes(column)
@@ -97,30 +94,22 @@ class _ColumnReader:
         values = self._source(column)
         if column.recode is None:
             return values
-        codes = _codes(values)
-        unlisted = (codes.notna() & ~codes.isin(list(column.recode))).to_numpy(bool)
+        found = codes(values)
+        unlisted = (found.notna() & ~found.isin(list(column.recode))).to_numpy(bool)
         if unlisted.any():
             listed = ", ".join(column.recode)
             raise self.error(column, f"holds codes outside {listed}; extend `recode`", unlisted)
-        return pd.Series([None if key is None else column.recode[key] for key in codes.tolist()], dtype=object)
+        return _translated(found, column.recode)
 
     def error(self, column: Column, problem: str, rows: np.ndarray) -> ContractError:
-        where = f"{self._raw.file.name}: column {column.source_name!r}"
+        where = f"{self._raw.label}: column {column.source_name!r}"
         return ContractError(f"{where} {problem} ({int(rows.sum())} of {self.rows} rows)")
 
 
-def _codes(values: pd.Series) -> pd.Series:
-    return pd.Series([code(value) for value in values.tolist()], dtype=object)
-
-
-def _number(value: object, spellings: dict[str, float]) -> float:
-    """A finite number, else NaN. Python's own parser: the same digits give the same double everywhere."""
-    try:
-        number = spellings.get(value.strip().lower(), value) if isinstance(value, str) else value
-        parsed = float(number)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return math.nan
-    return parsed if math.isfinite(parsed) else math.nan
+def _translated(found: pd.Series, meaning: Mapping[str, object]) -> pd.Series:
+    """The meaning of every code, None where there is none."""
+    position, different = pd.factorize(found)
+    return pd.Series(np.array([*(meaning.get(key) for key in different), None], dtype=object)[position], dtype=object)
 
 
 def _subjects(reader: _ColumnReader, contract: CohortContract) -> pd.Series:
@@ -135,10 +124,10 @@ def _index_dates(reader: _ColumnReader, contract: CohortContract) -> pd.Series:
     if rule.kind == "nominal":
         return pd.Series([pd.Timestamp(rule.date)] * reader.rows, dtype="datetime64[us]")
     column = contract.with_role("index_date")
-    codes = reader.codes(column)
+    found = reader.codes(column)
     if rule.eras is not None:
         starts = {era: date.isoformat() for era, date in rule.eras.items()}
-        codes = pd.Series([starts.get(era) for era in codes.tolist()], dtype=object)
+        found = _translated(found, starts)
     elif rule.day_of_year is not None:
-        codes = codes + f"-{rule.day_of_year}"
-    return reader.dates(column, codes)
+        found = found + f"-{rule.day_of_year}"
+    return reader.dates(column, found)

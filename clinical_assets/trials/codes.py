@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from numbers import Real
+from numbers import Integral, Real
 
 import numpy as np
 import pandas as pd
+
+_ONE_SPELLING_PER_VALUE = {"string", "integer", "floating", "mixed-integer-float", "boolean", "empty"}
 
 
 def code(value: object) -> str | None:
@@ -14,7 +16,18 @@ def code(value: object) -> str | None:
         return value.strip()
     if pd.isna(value):  # type: ignore[call-overload]
         return None
-    if isinstance(value, Real | np.bool_):
+    if isinstance(value, Integral | np.bool_):
+        return str(int(value))
+    if isinstance(value, Real):
         number = float(value)
         return str(int(number)) if number.is_integer() else repr(number)
     return str(value)
+
+
+def codes(values: pd.Series) -> pd.Series:
+    """`code` of every value, with a fresh index; each different value is spelt once."""
+    if pd.api.types.infer_dtype(values, skipna=True) not in _ONE_SPELLING_PER_VALUE:
+        return pd.Series([code(value) for value in values.tolist()], dtype=object)
+    position, different = pd.factorize(values)
+    spelt = np.array([*(code(value) for value in different.tolist()), None], dtype=object)
+    return pd.Series(spelt[position], dtype=object)

@@ -14,8 +14,18 @@ from clinical_assets.trials.endpoint import CalendarIndexDate, Endpoint, IndexDa
 __all__ = ["UNITS", "CalendarIndexDate", "CohortContract", "Column", "Endpoint", "IndexDate", "NominalIndexDate"]
 
 
+class OtherColumns(BaseModel):
+    """Undeclared source columns, by a shell-style pattern, that the cohort does without: `gene_*`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    match: str = Field(min_length=1)
+    reason: str = Field(min_length=1)
+
+
 class CohortContract(BaseModel):
-    """Every column of the source appears here, in the order of the canonical table.
+    """Every column of the source appears in `columns`, in the order of the canonical table, or matches one of
+    `other_columns` (for wide sources). A column that leaks the outcome is declared by name, as post-baseline.
 
     `bands` cuts a sensitive numeric column into groups: `age: [50, 65]` gives `<50`, `50-64`, `>=65`.
     `not_collected` names attributes that a fairness audit would want and the source does not hold.
@@ -27,6 +37,7 @@ class CohortContract(BaseModel):
     endpoint: Endpoint
     index_date: IndexDate
     columns: tuple[Column, ...]
+    other_columns: tuple[OtherColumns, ...] = ()
     bands: dict[str, tuple[float, ...]] = Field(default_factory=dict)
     not_collected: tuple[str, ...] = ()
     subject_from: Literal["column", "row_number"] = "column"

@@ -16,7 +16,7 @@ from clinical_assets.foundation.files import publish_directory
 from clinical_assets.trials.canonical_table import canonical_table
 from clinical_assets.trials.contract import CohortContract
 from clinical_assets.trials.data_cut import apply_data_cut
-from clinical_assets.trials.errors import ContractError, SnapshotError, TrialDataError
+from clinical_assets.trials.errors import SnapshotError, TrialDataError
 from clinical_assets.trials.manifest import Manifest, RowFlowStep
 from clinical_assets.trials.sources.read import RawTable, read_source
 from clinical_assets.trials.sources.spec import SourceSpec
@@ -143,8 +143,6 @@ def _manifest(
     if data_cut is not None:
         flow.append((f"index date before {data_cut}", len(frame)))
     outcome = contract.outcome_names[-1]
-    if frame.empty:
-        raise ContractError(f"{cancer}: {source.label} holds no rows")
     return Manifest(
         cancer=cancer,
         source=source.label,

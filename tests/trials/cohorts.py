@@ -47,8 +47,14 @@ def changed_column(name: str, /, **changes: Any) -> list[dict[str, Any]]:
     return [{**column, **changes} if column["name"] == name else column for column in COLUMNS]
 
 
+ORIGIN = {"data_status": "simulated", "licence": "CC0", "citation": "invented"}
+
+
 def source(directory: Path, text: str = CSV, **changes: Any) -> SourceSpec:
     file = directory / "cohort.csv"
     file.write_text(text)
-    declared = {"kind": "csv", "path": str(file), "data_status": "simulated", "licence": "CC0", "citation": "invented"}
-    return SourceSpec.model_validate({**declared, **changes})
+    return SourceSpec.model_validate({"kind": "csv", "path": str(file), **ORIGIN, **changes})
+
+
+def packaged(package: str, dataset: str, **changes: Any) -> SourceSpec:
+    return SourceSpec.model_validate({"kind": "package", "package": package, "dataset": dataset, **ORIGIN, **changes})

@@ -15,7 +15,7 @@ import pytest
 from clinical_assets.trials.errors import ContractError, SnapshotError, SourceError
 from clinical_assets.trials.snapshot import Snapshot, SnapshotStore, ingest
 
-from .cohorts import COLUMNS, CSV, changed_column, contract, source
+from .cohorts import COLUMNS, CSV, changed_column, contract, packaged, source
 
 DAYS = 30.4375
 
@@ -86,7 +86,7 @@ def test_implausible_values_are_kept_for_the_data_quality_gate(tmp_path: Path, s
         (CSV.replace(",dead", ",NA"), r"column 'status' is empty.*2 of 3 rows"),
         (CSV.replace("007,", ","), r"column 'patient' is empty; every row needs its subject"),
         (CSV.replace("2001-03-01", "1 March"), r"column 'enrolled' holds no valid date"),
-        (CSV.splitlines()[0] + "\n", r"no rows left"),
+        (CSV.splitlines()[0] + "\n", r"holds no rows"),
     ],
 )
 def test_structural_errors_name_cancer_file_column_and_rows(
@@ -111,7 +111,7 @@ def test_missing_file_package_and_data_set_name_the_remedy(
 ) -> None:
     with pytest.raises(SourceError, match=r"does not exist; correct `source.path`"):
         ingest("tiny", source(tmp_path).model_copy(update={"path": "/nowhere.csv"}), contract(), store)
-    spec = source(tmp_path, kind="package", package="greenwood", dataset="nothing", version="0.8.0")
+    spec = packaged("greenwood", "nothing", version="0.8.0")
     with pytest.raises(SourceError, match=r"has no data set 'nothing'; it has .*e1684"):
         ingest("tiny", spec, contract(), store)
     monkeypatch.setattr(sys, "path", [])

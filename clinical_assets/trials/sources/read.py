@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
+from fnmatch import fnmatchcase
 
 import pandas as pd
 
-from clinical_assets.foundation.canonical import sha256_file
-from clinical_assets.trials.codes import code
+from clinical_assets.foundation.canonical import sha256_file, sha256_json
 from clinical_assets.trials.contract import CohortContract
 from clinical_assets.trials.errors import ContractError, SourceError
-from clinical_assets.trials.sources.files import read_csv, read_parquet
-from clinical_assets.trials.sources.packaged import read_package
+from clinical_assets.trials.sources.kinds import Reading, kind_reader
+from clinical_assets.trials.sources.rows import apply_row_rules, without_missing_text
 from clinical_assets.trials.sources.spec import SourceSpec
 from clinical_assets.trials.table_digest import table_sha256
 
 
 @dataclass(frozen=True)
 class RawTable:
-    """Rows as the source holds them, after `where`. `content_sha256` is the digest before `where`."""
+    """Rows of the source `label` after its row rules. `content_sha256` is the digest of what was read before them."""
 
     frame: pd.DataFrame
-    file: Path
+    label: str
     file_sha256: str
     content_sha256: str
     package: str
@@ -31,52 +30,66 @@ class RawTable:
 
 
 def read_source(source: SourceSpec, contract: CohortContract) -> RawTable:
-    """Read `source` and check that it has exactly the columns of `contract`.
+    """Read `source`, check that it has exactly the columns of `contract`, and keep the rows of the cohort.
 
     Raises:
         SourceError: missing package or file, unreadable file, content that differs from the pinned digest.
-        ContractError: a declared column is missing, or the source has one that the contract does not declare.
+        ContractError: a declared column is missing, the source has one that the contract does not declare, or no row
+            is left.
     """
-    version = ""
-    if source.kind == "package":
-        frame, file, version = read_package(source)
-    else:
-        frame, file = read_csv(source) if source.kind == "csv" else read_parquet(source)
-    content = table_sha256(frame)
-    if source.content_sha256 not in (None, content):
-        raise SourceError(
-            f"the content of {source.label} ({len(frame)} rows{f', version {version}' if version else ''}) has digest "
-            f"{content}, the catalogue pins {source.content_sha256}"
-            f"{f' (version {source.version})' if source.version else ''}; "
-            "install the pinned version, or review the new data and change `source.content_sha256`"
-        )
-    _check_columns(frame, source, contract)
-    flow = [("rows in the source", len(frame))]
-    for name, wanted in source.where.items():
-        frame = frame.loc[[code(value) == code(wanted) for value in frame[name].tolist()]]
-        flow.append((f"{name} = {code(wanted)}", len(frame)))
-    if frame.empty:
-        raise ContractError(f"{source.label}: no rows left after {dict(source.where)}; correct `source.where`")
+    reading = kind_reader(source.kind).read(source)
+    content = _pinned_content(reading, source)
+    _check_columns(reading.frame, source, contract)
+    used = {column.source_name for column in contract.columns} | {*source.where, *source.require, *source.above}
+    cells = reading.frame.rename(columns=str).filter(list(used), axis="columns")
+    rows, flow = apply_row_rules(without_missing_text(cells, source.missing), source)
     return RawTable(
-        frame=frame.reset_index(drop=True),
-        file=file,
-        file_sha256=sha256_file(file),
+        frame=rows,
+        label=source.label,
+        file_sha256=_files_sha256(reading),
         content_sha256=content,
         package=source.package or "",
-        package_version=version,
+        package_version=reading.version,
         row_flow=tuple(flow),
     )
 
 
+def _pinned_content(reading: Reading, source: SourceSpec) -> str:
+    content = table_sha256(reading.frame)
+    if source.content_sha256 not in (None, content):
+        version = f", version {reading.version}" if reading.version else ""
+        raise SourceError(
+            f"the content of {source.label} ({len(reading.frame)} rows{version}) has digest "
+            f"{content}, the catalogue pins {source.content_sha256}"
+            f"{f' (version {source.version})' if source.version else ''}; "
+            "install the pinned version, or review the new data and change `source.content_sha256`"
+        )
+    return content
+
+
 def _check_columns(frame: pd.DataFrame, source: SourceSpec, contract: CohortContract) -> None:
-    declared = {column.source_name for column in contract.columns}
     found = [str(name) for name in frame.columns]
+    declared = {column.source_name for column in contract.columns}
+    others = [name for name in found if name not in declared]
+    patterns = [other.match for other in contract.other_columns]
     problems = []
     if missing := sorted(declared - set(found)):
         problems.append(f"declared but missing: {', '.join(missing)}")
-    if extra := [name for name in found if name not in declared]:
-        problems.append(f"not declared in the contract: {', '.join(extra)} (declare them, if need be as role ignored)")
-    if unknown := sorted(set(source.where) - set(found)):
-        problems.append(f"named in `source.where` but missing: {', '.join(unknown)}")
+    if extra := [name for name in others if not any(fnmatchcase(name, pattern) for pattern in patterns)]:
+        remedy = "declare them, if need be as role ignored, or by a pattern in `other_columns`"
+        problems.append(f"not declared in the contract: {', '.join(extra)} ({remedy})")
+    if idle := [pattern for pattern in patterns if not any(fnmatchcase(name, pattern) for name in others)]:
+        problems.append(f"`other_columns` matches no undeclared column: {', '.join(idle)} (remove the pattern)")
+    if twice := sorted({name for name in found if found.count(name) > 1}):
+        problems.append(f"more than once in the source: {', '.join(twice)}")
+    for rule in ("where", "require", "above"):
+        if unknown := sorted(set(getattr(source, rule)) - set(found)):
+            problems.append(f"named in `source.{rule}` but missing: {', '.join(unknown)}")
     if problems:
         raise ContractError(f"{source.label} ({len(frame)} rows): columns {'; '.join(problems)}")
+
+
+def _files_sha256(reading: Reading) -> str:
+    """Digest of the file, or of all files together; empty for a source without files."""
+    digests = [sha256_file(file) for file in reading.files]
+    return digests[0] if len(digests) == 1 else sha256_json(digests) if digests else ""

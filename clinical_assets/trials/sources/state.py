@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-from pathlib import Path
-
-from clinical_assets.trials.errors import SourceError
+from clinical_assets.trials.sources.kinds import kind_reader
 from clinical_assets.trials.sources.spec import SourceSpec
 
 
 def source_state(spec: SourceSpec) -> list[str]:
-    """Package and version, or path, size and modification time.
+    """Package and version, or path, size and modification time, ... as the kind of source has it.
 
     Raises:
-        SourceError: the package is not installed, or the file does not exist.
+        SourceError: the package is not installed, the file does not exist, the server does not answer.
     """
-    if spec.kind == "package":
-        try:
-            return [str(spec.package), importlib.metadata.version(str(spec.package))]
-        except importlib.metadata.PackageNotFoundError as error:
-            raise SourceError(f"package {spec.package} is not installed; run `pip install {spec.package}`") from error
-    try:
-        status = Path(spec.path).stat()
-    except OSError as error:
-        raise SourceError(f"file {spec.path} cannot be seen ({error.strerror}); correct `source.path`") from error
-    return [spec.path, str(status.st_size), str(status.st_mtime_ns)]
+    return kind_reader(spec.kind).state(spec)

