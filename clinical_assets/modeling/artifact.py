@@ -1,4 +1,4 @@
-"""A model as a directory of data that cannot run: `model.json`, `weights.safetensors` and, for trees, `booster.json`.
+"""A model as a directory of data that cannot run: `model.json` and `weights.safetensors`.
 
 The digest over the directory is the model's identity. Loading reads every file once, compares the digest of those
 very bytes, and only then parses them.
@@ -21,19 +21,17 @@ from clinical_assets.foundation.canonical import canonical_json, sha256_bytes, s
 from clinical_assets.foundation.files import publish_directory, write_atomic
 from clinical_assets.modeling.calibration import Recalibration
 from clinical_assets.modeling.card import ModelCard, describe
-from clinical_assets.modeling.curves import StepCurve
 from clinical_assets.modeling.encoder import Encoder
 from clinical_assets.modeling.model import FamilyModel, Rows
-from clinical_assets.modeling.scores import LinearScore, NetworkScore, Score, TreeScore
+from clinical_assets.modeling.predictor_format import assemble, dismantle
 
 if TYPE_CHECKING:
     from clinical_assets.trials.contract import CohortContract
 
 ModelDigest = NewType("ModelDigest", str)
 
-CARD, WEIGHTS, BOOSTER = "model.json", "weights.safetensors", "booster.json"
-ALLOWED_FILES = frozenset({CARD, WEIGHTS, BOOSTER})
-_BASELINE = ("baseline_times", "baseline_hazard")
+CARD, WEIGHTS = "model.json", "weights.safetensors"
+FILES = frozenset({CARD, WEIGHTS})
 
 
 class DigestMismatch(Exception):
@@ -125,17 +123,11 @@ def load_scorer(directory: Path, expected_digest: str | None) -> Scorer:
 
 
 def _files(model: FamilyModel, card: ModelCard) -> dict[str, bytes]:
-    tensors: dict[str, np.ndarray] = {}
-    files: dict[str, bytes] = {}
-    if isinstance(model.score_, TreeScore):
-        files[BOOSTER] = model.score_.booster
-    elif isinstance(model.score_, LinearScore | NetworkScore):
-        tensors |= model.score_.tensors()
-    if model.baseline_ is not None:
-        tensors |= dict(zip(_BASELINE, (model.baseline_.times, model.baseline_.values), strict=True))
-    files[WEIGHTS] = save_tensors({name: np.ascontiguousarray(tensor) for name, tensor in sorted(tensors.items())})
-    files[CARD] = canonical_json(card.model_dump(mode="json"))
-    return files
+    _, tensors = dismantle(model.predictor_)
+    return {
+        WEIGHTS: save_tensors({name: np.ascontiguousarray(tensor) for name, tensor in sorted(tensors.items())}),
+        CARD: canonical_json(card.model_dump(mode="json")),
+    }
 
 
 def _read(directory: Path, expected_digest: str | None) -> tuple[FamilyModel, ModelCard, ModelDigest]:
@@ -145,8 +137,7 @@ def _read(directory: Path, expected_digest: str | None) -> tuple[FamilyModel, Mo
         raise DigestMismatch(f"{directory}: expected model {expected_digest[:12]}, the files make {digest[:12]}")
     try:
         card = ModelCard.model_validate_json(files[CARD])
-        tensors = load_tensors(files[WEIGHTS])
-        model = _rebuild(card, tensors, files.get(BOOSTER))
+        model = _rebuild(card, load_tensors(files[WEIGHTS]))
     except (KeyError, TypeError, ValueError, IndexError, SafetensorError, ValidationError) as error:
         raise UnsafeArtifact(f"{directory}: does not describe a model ({type(error).__name__}: {error})") from error
     return model, card, digest
@@ -158,47 +149,24 @@ def _contents(directory: Path) -> dict[str, bytes]:
         raise FileNotFoundError(f"{directory}: no model directory there")
     entries = sorted(directory.iterdir())
     for entry in entries:
-        if entry.is_symlink() or not entry.is_file() or entry.name not in ALLOWED_FILES:
+        if entry.is_symlink() or not entry.is_file() or entry.name not in FILES:
             raise UnsafeArtifact(
-                f"{directory}: {entry.name!r} does not belong to a model; only {', '.join(sorted(ALLOWED_FILES))} may "
+                f"{directory}: {entry.name!r} does not belong to a model; only {', '.join(sorted(FILES))} may "
                 "be there, as plain files"
             )
     files = {entry.name: entry.read_bytes() for entry in entries}
-    absent = {CARD, WEIGHTS} - files.keys()
+    absent = FILES - files.keys()
     if absent:
         raise UnsafeArtifact(f"{directory}: {', '.join(sorted(absent))} is missing")
     return files
 
 
-def _rebuild(card: ModelCard, tensors: dict[str, np.ndarray], booster: bytes | None) -> FamilyModel:
+def _rebuild(card: ModelCard, tensors: dict[str, np.ndarray]) -> FamilyModel:
     encoder = Encoder.from_state(card.encoder)
     recalibration = Recalibration(**card.recalibration.model_dump())
     model = FamilyModel(card.family, encoder.features, card.kind, card.seed, card.horizon, recalibration)
     model.encoder_ = encoder
-    model.score_ = _score(card.family, tensors, booster, width=len(encoder.source))
-    model.baseline_ = None
-    if card.kind == "survival":
-        times, hazard = (tensors[name] for name in _BASELINE)
-        if times.shape != hazard.shape or (np.diff(times) <= 0).any() or (np.diff(hazard) < 0).any():
-            raise ValueError("the baseline hazard is not a non-decreasing function of time")
-        model.baseline_ = StepCurve(times, hazard, 0.0)
+    model.predictor_ = assemble(card.predictor, tensors, width=len(encoder.source))
+    if model.predictor_.kind != card.kind:
+        raise ValueError(f"a predictor of {model.predictor_.kind} outcomes for a {card.kind} endpoint")
     return model
-
-
-def _score(family: str, tensors: dict[str, np.ndarray], booster: bytes | None, width: int) -> Score:
-    if (family == "xgboost") != (booster is not None):
-        raise ValueError(f"family {family} and {BOOSTER} do not go together")
-    if booster is not None:
-        trees = TreeScore.from_booster(booster)
-        if len(trees.feature) and not 0 <= trees.feature.min() <= trees.feature.max() < width:
-            raise ValueError("a tree splits on a column that the encoder does not make")
-        return trees
-    if family == "cox":
-        linear = LinearScore.from_tensors(tensors)
-        if linear.coefficients.shape != (width,):
-            raise ValueError(f"{linear.coefficients.shape} coefficients for {width} columns")
-        return linear
-    network = NetworkScore.from_tensors(tensors)
-    if network.hidden.ndim != 3 or network.hidden.shape[1] != width or network.skip.shape[1] != width:
-        raise ValueError(f"a network of shape {network.hidden.shape} for {width} columns")
-    return network

@@ -35,13 +35,12 @@ class Recalibration:
             return risk
         return from_link(self.intercept + self.slope * to_link(risk, self.link), self.link)
 
-    def hazard_shift(self, hazard_at_horizon: np.ndarray) -> np.ndarray:
+    def hazard_shift(self, log_hazard_at_horizon: np.ndarray) -> np.ndarray:
         """(n,) to add to each log cumulative hazard at every time.
 
         The curve keeps its shape, stays monotone, and meets the recalibrated risk at the horizon exactly.
         """
-        log_hazard = np.log(np.maximum(hazard_at_horizon, _EDGE))
-        return self.intercept + (self.slope - 1.0) * log_hazard
+        return self.intercept + (self.slope - 1.0) * np.maximum(log_hazard_at_horizon, np.log(_EDGE))
 
 
 def to_link(risk: np.ndarray, link: str) -> np.ndarray:

@@ -11,13 +11,14 @@ from clinical_assets.modeling.determinism import single_thread
 from clinical_assets.modeling.encoder import Encoder
 from clinical_assets.modeling.options import Family
 from clinical_assets.modeling.outcomes import Kind
+from clinical_assets.modeling.predictor_format import dismantle
 
 if TYPE_CHECKING:
     from clinical_assets.modeling.model import FamilyModel
     from clinical_assets.trials.contract import CohortContract
 
 GOLDEN_ROWS = 20
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class _Part(BaseModel):
@@ -51,9 +52,10 @@ class RecalibrationCard(_Part):
 
 
 class ModelCard(_Part):
-    """Content of `model.json`. `features` are in model order; `encoder` rebuilds the encoding exactly."""
+    """Content of `model.json`. `features` are in model order; `encoder` rebuilds the encoding exactly; `predictor`
+    names the parts whose tensors the weights file holds."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     cancer: str
     family: Family
     name: str
@@ -66,6 +68,7 @@ class ModelCard(_Part):
     features: tuple[FeatureCard, ...]
     recalibration: RecalibrationCard
     encoder: dict[str, Any]
+    predictor: dict[str, Any]
     golden: tuple[GoldenRow, ...]
     provenance: dict[str, Any]
 
@@ -118,6 +121,7 @@ def describe(model: FamilyModel, contract: CohortContract, cancer: str, provenan
             slope=model.recalibration.slope,
         ),
         encoder=model.encoder_.state(),
+        predictor=dismantle(model.predictor_)[0],
         golden=tuple(GoldenRow(row=row, risk=float(risk)) for row, risk in zip(rows, risks, strict=True)),
         provenance=provenance,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -26,7 +27,16 @@ class StepCurve:
         return self._pick(np.searchsorted(self.times, times, side="left"))
 
     def _pick(self, position: np.ndarray) -> np.ndarray:
-        return np.concatenate(([self.initial], self.values))[position]
+        return self._with_initial[position]
+
+    @cached_property
+    def _with_initial(self) -> np.ndarray:
+        return np.concatenate(([self.initial], self.values))
+
+    def check(self, width: int) -> None:
+        """Raises ValueError unless every one of the increasing times has a value."""
+        if self.times.ndim != 1 or self.times.shape != self.values.shape or (np.diff(self.times) <= 0).any():
+            raise ValueError("a step curve needs increasing times with one value each")
 
 
 def kaplan_meier(time: np.ndarray, event: np.ndarray, weight: np.ndarray | None = None) -> StepCurve:

@@ -1,4 +1,4 @@
-"""A fitted model of any family: encoder, score, baseline hazard, recalibration. numpy evaluates all of it."""
+"""A fitted model of any family: encoder, predictor, recalibration. numpy evaluates all of it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ import pandas as pd
 from scipy.special import expit
 
 from clinical_assets.modeling.calibration import Recalibration
-from clinical_assets.modeling.curves import StepCurve, breslow_hazard
 from clinical_assets.modeling.determinism import single_thread
 from clinical_assets.modeling.encoder import Encoder, Feature
 from clinical_assets.modeling.options import Family
 from clinical_assets.modeling.outcomes import Kind, Outcomes
-from clinical_assets.modeling.scores import Score
+from clinical_assets.modeling.predictors import Predictor
 
 Rows = pd.DataFrame | Sequence[Mapping[str, Any]]
 
@@ -41,8 +40,7 @@ class FamilyModel:
     """
 
     encoder_: Encoder
-    score_: Score
-    baseline_: StepCurve | None
+    predictor_: Predictor
 
     def __init__(
         self,
@@ -67,7 +65,7 @@ class FamilyModel:
         Raises:
             ValueError: the outcome is of another kind, or the rows do not match.
         """
-        from clinical_assets.modeling.families import trainer
+        from clinical_assets.modeling.families import Job, trainer
 
         if y.kind != self.kind:
             raise ValueError(f"{self.name} learns {self.kind} outcomes, got {y.kind}")
@@ -75,15 +73,14 @@ class FamilyModel:
             raise ValueError(f"{self.name}: {len(X)} rows of features, {y.n} outcomes")
         with single_thread():
             self.encoder_ = Encoder.fit(self.features, X)
-            encoded = self.encoder_.transform(X)
-            self.score_ = trainer(self.family)(encoded, y, self.seed)
-            self.baseline_ = breslow_hazard(self.score_(encoded), y) if self.kind == "survival" else None
+            job = Job(self.encoder_.transform(X), y, self.horizon, self.seed)
+            self.predictor_ = trainer(self.family)([job])[0]
         return self
 
     def recalibrated(self, recalibration: Recalibration) -> FamilyModel:
         """The same fit under another recalibration."""
         other = FamilyModel(self.family, self.features, self.kind, self.seed, self.horizon, recalibration)
-        other.encoder_, other.score_, other.baseline_ = self.encoder_, self.score_, self.baseline_
+        other.encoder_, other.predictor_ = self.encoder_, self.predictor_
         return other
 
     def risk(self, X: Rows, horizon: float | None) -> np.ndarray:
@@ -93,7 +90,7 @@ class FamilyModel:
             ValueError: a survival model was asked without a horizon.
         """
         if self.kind == "binary":
-            return self.recalibration.risk(expit(self.score_(self.encoder_.transform(X))))
+            return self.recalibration.risk(expit(self.predictor_.logit(self.encoder_.transform(X))))
         if horizon is None:
             raise ValueError(f"{self.name}: a survival risk needs a horizon in days")
         return -np.expm1(-self._cumulative_hazard(X, np.array([float(horizon)]))[:, 0])
@@ -109,8 +106,7 @@ class FamilyModel:
         return np.exp(-self._cumulative_hazard(X, np.asarray(times, dtype=np.float64)))
 
     def _cumulative_hazard(self, X: Rows, times: np.ndarray) -> np.ndarray:
-        assert self.baseline_ is not None
         assert self.horizon is not None
-        ratio = np.exp(np.clip(self.score_(self.encoder_.transform(X)), -30.0, 30.0))
-        shift = self.recalibration.hazard_shift(self.baseline_.at(self.horizon) * ratio)
-        return self.baseline_.at(times)[None, :] * (ratio * np.exp(shift))[:, None]
+        link = self.predictor_.log_cumulative_hazard(self.encoder_.transform(X), np.append(times, self.horizon))
+        shift = self.recalibration.hazard_shift(link[:, -1])
+        return np.exp(link[:, :-1] + shift[:, None])

@@ -1,4 +1,7 @@
-"""Figures that people look at before they sign: PNG bytes, drawn without a display."""
+"""Figures that people look at before they sign: PNG bytes, drawn without a display.
+
+A title that carries the stamp of simulated data is also written across the figure, and into the PNG file itself.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from clinical_assets.modeling import curves
 from clinical_assets.modeling.metrics.calibration import calibration_at_horizon
 from clinical_assets.modeling.metrics.smooth import overall_risk
 from clinical_assets.modeling.outcomes import Outcomes
+from clinical_assets.trials.data_status import STAMP
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,7 +71,7 @@ def calibration(outcomes: Outcomes, risk: np.ndarray, horizon: float | None, tit
     return _png(figure)
 
 
-def split_over_time(train: pd.Series, test: pd.Series, title: str = "Subjects by index date") -> bytes:
+def split_over_time(train: pd.Series, test: pd.Series, title: str) -> bytes:
     """How many training and test subjects entered when, from their index dates; a fair split shows equal shapes."""
     figure, axes = _canvas(title)
     years = [group.dt.year + (group.dt.dayofyear - 1) / _YEAR for group in (train, test)]
@@ -126,10 +130,14 @@ def _canvas(title: str, height: float = 4.0) -> tuple[Figure, Axes]:
     axes = figure.add_subplot()
     axes.set_title(title, fontsize=10)
     axes.grid(alpha=0.3)
+    if STAMP in title:
+        middle = {"x": 0.5, "y": 0.5, "ha": "center", "va": "center", "transform": axes.transAxes}
+        axes.text(s=STAMP, fontsize=34, rotation=20, color="red", alpha=0.18, **middle)
     return figure, axes
 
 
 def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=100, metadata={"Software": None})
+    title = figure.axes[0].get_title()
+    figure.savefig(buffer, format="png", dpi=100, metadata={"Software": None, "Title": title})
     return buffer.getvalue()

@@ -1,44 +1,47 @@
-"""The learnt part of each family as plain arrays, evaluated by numpy alone, in training and in serving alike."""
+"""What a family has learnt about each subject, as plain arrays that numpy alone evaluates, in training and in serving.
+
+A score gives one or several outputs per encoded row: a log hazard ratio, log odds, or one logit per interval of time.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import numpy as np
 
-
-class Score(Protocol):
-    """A log hazard ratio (survival) or log odds (binary) per encoded row."""
-
-    def __call__(self, encoded: np.ndarray) -> np.ndarray:
-        """(n, columns) -> (n,)."""
-        ...
+from clinical_assets.modeling.trees import TreeScore
 
 
 @dataclass(frozen=True)
 class LinearScore:
-    """`intercept + encoded @ coefficients`."""
+    """`coefficients` (columns, outputs), `intercept` (outputs,)."""
 
     coefficients: np.ndarray
-    intercept: float = 0.0
-
-    def __call__(self, encoded: np.ndarray) -> np.ndarray:
-        return (encoded * self.coefficients).sum(axis=1) + self.intercept
-
-    def tensors(self) -> dict[str, np.ndarray]:
-        return {"coefficients": self.coefficients, "intercept": np.array([self.intercept])}
+    intercept: np.ndarray
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, np.ndarray]) -> LinearScore:
-        return cls(tensors["coefficients"], float(tensors["intercept"][0]))
+    def of(cls, coefficients: np.ndarray, intercept: float = 0.0) -> LinearScore:
+        """One output from (columns,) coefficients."""
+        return cls(coefficients[:, None], np.array([intercept]))
+
+    def __call__(self, encoded: np.ndarray) -> np.ndarray:
+        """(n, columns) -> (n, outputs)."""
+        return encoded @ self.coefficients + self.intercept
+
+    @property
+    def outputs(self) -> int:
+        return len(self.intercept)
+
+    def check(self, width: int) -> None:
+        """Raises ValueError unless the arrays fit together and `width` encoded columns."""
+        if self.coefficients.shape != (width, self.outputs):
+            raise ValueError(f"coefficients {self.coefficients.shape} for {width} columns and {self.outputs} outputs")
 
 
 @dataclass(frozen=True)
 class NetworkScore:
-    """Mean over `k` networks: one tanh layer (k, d, h), an output layer (k, h) and a linear skip (k, d)."""
+    """Mean over `k` networks: a tanh layer (k, columns, h) with bias (k, h), an output layer (k, h, outputs) and a
+    linear skip (k, columns, outputs), with intercept (k, outputs)."""
 
     hidden: np.ndarray
     bias: np.ndarray
@@ -47,114 +50,26 @@ class NetworkScore:
     intercept: np.ndarray
 
     def __call__(self, encoded: np.ndarray) -> np.ndarray:
+        """(n, columns) -> (n, outputs)."""
         members, width, units = self.hidden.shape
         flat = self.hidden.transpose(1, 0, 2).reshape(width, members * units)
         active = np.tanh(encoded @ flat + self.bias.reshape(-1))
-        linear = encoded @ self.skip.mean(axis=0)
-        return active @ (self.output.reshape(-1) / members) + linear + self.intercept.mean()
+        deep = active @ (self.output.reshape(members * units, -1) / members)
+        return deep + encoded @ self.skip.mean(axis=0) + self.intercept.mean(axis=0)
 
-    def tensors(self) -> dict[str, np.ndarray]:
-        return {
-            "hidden": self.hidden,
-            "bias": self.bias,
-            "output": self.output,
-            "skip": self.skip,
-            "intercept": self.intercept,
-        }
+    @property
+    def outputs(self) -> int:
+        return self.intercept.shape[-1]
 
-    @classmethod
-    def from_tensors(cls, tensors: Mapping[str, np.ndarray]) -> NetworkScore:
-        return cls(*(tensors[name] for name in ("hidden", "bias", "output", "skip", "intercept")))
-
-
-@dataclass(frozen=True)
-class TreeScore:
-    """Boosted trees read from XGBoost's own JSON; `booster` keeps that text, the arrays are derived from it."""
-
-    booster: bytes
-    roots: np.ndarray
-    feature: np.ndarray
-    threshold: np.ndarray
-    left: np.ndarray
-    right: np.ndarray
-    leaf: np.ndarray
-    depth: int
-    intercept: float
-
-    def __call__(self, encoded: np.ndarray) -> np.ndarray:
-        narrow = encoded.astype(np.float32)
-        rows = np.arange(len(narrow))[:, None]
-        node = np.broadcast_to(self.roots, (len(narrow), len(self.roots)))
-        for _ in range(self.depth):
-            goes_left = narrow[rows, self.feature[node]] < self.threshold[node]
-            node = np.where(goes_left, self.left[node], self.right[node])
-        return self.leaf[node].sum(axis=1) + self.intercept
-
-    @classmethod
-    def from_booster(cls, booster: bytes) -> TreeScore:
-        """Parse a JSON booster with numeric splits and one output.
-
-        Raises:
-            ValueError: the text is no such booster, or its nodes do not form trees.
-        """
-        try:
-            learner = json.loads(booster)["learner"]
-            trees = learner["gradient_booster"]["model"]["trees"]
-            base = float(learner["learner_model_param"]["base_score"].strip("[]"))
-            objective = learner["objective"]["name"]
-            parts = [_tree_arrays(tree) for tree in trees]
-        except (KeyError, TypeError, IndexError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise ValueError(f"not an XGBoost JSON model ({type(error).__name__}: {error})") from error
-        if objective not in _BASE_MARGIN:
-            raise ValueError(f"objective {objective!r} is not one of {', '.join(_BASE_MARGIN)}")
-        sizes = np.array([len(part["left"]) for part in parts], dtype=np.int64)
-        offsets = np.concatenate(([0], np.cumsum(sizes)[:-1])) if parts else np.zeros(0, dtype=np.int64)
-
-        def joined(name: str, shift: bool = False) -> np.ndarray:
-            pieces = [part[name] + (offset if shift else 0) for part, offset in zip(parts, offsets, strict=True)]
-            return np.concatenate(pieces) if pieces else np.zeros(0)
-
-        return cls(
-            booster=booster,
-            roots=offsets.astype(np.int64),
-            feature=joined("feature"),
-            threshold=joined("threshold"),
-            left=joined("left", shift=True),
-            right=joined("right", shift=True),
-            leaf=joined("leaf"),
-            depth=max((part["depth"] for part in parts), default=0),
-            intercept=_BASE_MARGIN[objective](base),
-        )
+    def check(self, width: int) -> None:
+        """Raises ValueError unless the arrays fit together and `width` encoded columns."""
+        if self.hidden.ndim != 3 or self.intercept.ndim != 2:
+            raise ValueError(f"a network with hidden layer {self.hidden.shape} and intercept {self.intercept.shape}")
+        k, _, h = self.hidden.shape
+        expected = ((k, width, h), (k, h), (k, h, self.outputs), (k, width, self.outputs), (k, self.outputs))
+        found = tuple(part.shape for part in (self.hidden, self.bias, self.output, self.skip, self.intercept))
+        if found != expected or k == 0:
+            raise ValueError(f"a network of shapes {found} for {width} columns")
 
 
-_BASE_MARGIN = {
-    "survival:cox": lambda base: float(np.log(base)),
-    "binary:logistic": lambda base: float(np.log(base / (1.0 - base))),
-}
-
-
-def _tree_arrays(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Node arrays of one tree; a leaf is its own child."""
-    left = np.asarray(tree["left_children"], dtype=np.int64)
-    right = np.asarray(tree["right_children"], dtype=np.int64)
-    value = np.asarray(tree["split_conditions"], dtype=np.float32)
-    feature = np.asarray(tree["split_indices"], dtype=np.int64)
-    own = np.arange(len(left))
-    is_leaf = left < 0
-    inner = ~is_leaf
-    lengths = {len(left), len(right), len(value), len(feature)}
-    children = np.concatenate((left[inner], right[inner]))
-    parents = np.concatenate((own[inner], own[inner]))
-    if len(lengths) != 1 or len(left) == 0 or (children <= parents).any() or (children >= len(left)).any():
-        raise ValueError("a tree's nodes do not form a tree")
-    level = np.zeros(len(left), dtype=np.int64)
-    for node in own[inner]:
-        level[[left[node], right[node]]] = level[node] + 1
-    return {
-        "left": np.where(is_leaf, own, left),
-        "right": np.where(is_leaf, own, right),
-        "threshold": value,
-        "feature": np.where(is_leaf, 0, feature),
-        "leaf": np.where(is_leaf, value, 0.0).astype(np.float64),
-        "depth": int(level.max()),
-    }
+Score = LinearScore | NetworkScore | TreeScore

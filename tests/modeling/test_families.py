@@ -8,10 +8,12 @@ import torch
 import xgboost
 
 from clinical_assets.modeling.families import TRAINERS
+from clinical_assets.modeling.families.booster_trees import trees_of
+from clinical_assets.modeling.families.xgboost_model import fit_booster
 from clinical_assets.modeling.interface import RiskModel
 from clinical_assets.modeling.metrics.discrimination import auroc, harrell_c
 from clinical_assets.modeling.model import FamilyModel
-from clinical_assets.modeling.scores import NetworkScore, TreeScore
+from clinical_assets.modeling.scores import NetworkScore
 
 FAMILIES = tuple(TRAINERS)
 EVERY = [(slug, family) for slug in ("colon", "breast_fna") for family in FAMILIES]
@@ -95,27 +97,26 @@ def test_outcomes_of_the_wrong_kind_or_length_are_refused(cohort, fitted) -> Non
 
 @pytest.mark.parametrize("slug", ["colon", "breast_fna"])
 def test_trees_in_numpy_equal_xgboost_on_real_rows(slug: str, cohort, fitted) -> None:
-    data, model = cohort(slug), fitted(slug, "xgboost")
-    assert isinstance(model.score_, TreeScore)
-    booster = xgboost.Booster()
-    booster.load_model(bytearray(model.score_.booster))
-    encoded = model.encoder_.transform(data.frame)
+    data, encoder = cohort(slug), fitted(slug, "xgboost").encoder_
+    booster = fit_booster(encoder.transform(data.train), data.outcomes(data.train), seed=7)
+    encoded = encoder.transform(data.frame)
     native = booster.predict(xgboost.DMatrix(encoded.astype(np.float32)), output_margin=True)
-    np.testing.assert_allclose(model.score_(encoded), native, atol=1e-5)
+    np.testing.assert_allclose(trees_of(booster)(encoded)[:, 0], native, atol=1e-5)
 
 
 @pytest.mark.parametrize("slug", ["colon", "breast_fna"])
 def test_the_network_in_numpy_equals_torch_on_real_rows(slug: str, cohort, fitted) -> None:
     data, model = cohort(slug), fitted(slug, "torch")
-    assert isinstance(model.score_, NetworkScore)
-    weights = {name: torch.as_tensor(tensor) for name, tensor in model.score_.tensors().items()}
+    score = model.predictor_.score
+    assert isinstance(score, NetworkScore)
+    weights = {name: torch.as_tensor(tensor) for name, tensor in vars(score).items()}
     rows = torch.as_tensor(model.encoder_.transform(data.frame))
     members = []
     for k in range(len(weights["skip"])):
         hidden = torch.nn.functional.linear(rows, weights["hidden"][k].T, weights["bias"][k]).tanh()
         members.append(hidden @ weights["output"][k] + rows @ weights["skip"][k] + weights["intercept"][k])
     expected = torch.stack(members).mean(dim=0).numpy()
-    np.testing.assert_allclose(model.score_(rows.numpy()), expected, atol=1e-10)
+    np.testing.assert_allclose(score(rows.numpy()), expected, atol=1e-10)
 
 
 def test_the_neural_cox_loss_equals_the_partial_likelihood(censored) -> None:

@@ -30,7 +30,7 @@ def test_penalised_cox_equals_lifelines(cohort, fitted) -> None:
     outcomes = data.outcomes(data.train)
     frame = pd.DataFrame(encoded).assign(time=outcomes.time, event=outcomes.event)
     expected = CoxPHFitter(penalizer=0.05).fit(frame, "time", "event").params_.to_numpy()
-    np.testing.assert_allclose(fit_penalised(encoded, outcomes, 0.05).coefficients, expected, atol=1e-4)
+    np.testing.assert_allclose(fit_penalised(encoded, outcomes, 0.05).coefficients[:, 0], expected, atol=1e-4)
 
 
 def test_penalised_logistic_equals_scikit_learn(cohort, fitted) -> None:
@@ -39,8 +39,8 @@ def test_penalised_logistic_equals_scikit_learn(cohort, fitted) -> None:
     outcomes = data.outcomes(data.train)
     score = fit_penalised(encoded, outcomes, 0.01)
     expected = LogisticRegression(C=1.0 / (0.01 * outcomes.n), tol=1e-10, max_iter=5000).fit(encoded, outcomes.flag)
-    np.testing.assert_allclose(score.coefficients, expected.coef_[0], atol=1e-5)
-    assert score.intercept == pytest.approx(expected.intercept_[0], abs=1e-5)
+    np.testing.assert_allclose(score.coefficients[:, 0], expected.coef_[0], atol=1e-5)
+    assert score.intercept[0] == pytest.approx(expected.intercept_[0], abs=1e-5)
 
 
 def likelihoods(outcomes: Outcomes, score: np.ndarray) -> list[CoxLikelihood | BinomialLikelihood]:

@@ -31,7 +31,7 @@ def test_every_figure_is_a_png_drawn_without_pyplot(cohort, fitted) -> None:
         plots.kaplan_meier(arms, "colon by arm"),
         plots.calibration(outcomes, risk, colon.horizon),
         plots.subgroup_forest(rows, "colon", "Uno C", overall=0.65),
-        plots.split_over_time(breast.train["index_date"], breast.test["index_date"]),
+        plots.split_over_time(breast.train["index_date"], breast.test["index_date"], "Index dates"),
         plots.traffic_over_time(points, "colon"),
     ]
     assert all(min(size(figure)) > 150 for figure in figures)
@@ -46,7 +46,7 @@ def test_the_same_input_gives_the_same_picture(cohort) -> None:
 
 def test_a_nominal_index_date_is_drawn_too(cohort) -> None:
     colon = cohort("colon")
-    assert size(plots.split_over_time(colon.train["index_date"], colon.test["index_date"]))[0] > 150
+    assert size(plots.split_over_time(colon.train["index_date"], colon.test["index_date"], "Index dates"))[0] > 150
 
 
 def test_binary_calibration_is_drawn(cohort, fitted) -> None:

@@ -1,13 +1,16 @@
-"""Model families: each learns a score from encoded rows. Adding one means one module and one line in `TRAINERS`."""
+"""Model families: each learns predictors from encoded rows. Adding one means one module and one line in `TRAINERS`."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Protocol
 
 import numpy as np
 
 from clinical_assets.modeling.outcomes import Outcomes
+from clinical_assets.modeling.predictors import LogOdds, Predictor, ProportionalHazards
 from clinical_assets.modeling.scores import Score
 
 TRAINERS = {
@@ -17,10 +20,27 @@ TRAINERS = {
 }
 
 
-class Trainer(Protocol):
-    """Learns a log hazard ratio for survival outcomes, log odds for binary ones."""
+@dataclass(frozen=True)
+class Job:
+    """One training set: `encoded` (n, columns), standardised by an encoder that saw these rows alone, with their
+    `outcomes`; `horizon` in days at which risk will be stated, None for a binary endpoint."""
 
-    def __call__(self, encoded: np.ndarray, outcomes: Outcomes, seed: int) -> Score: ...
+    encoded: np.ndarray
+    outcomes: Outcomes
+    horizon: float | None
+    seed: int
+
+    def predictor(self, score: Score) -> Predictor:
+        """What a score of one output predicts: hazard ratios over Breslow's baseline, or log odds."""
+        if self.outcomes.kind == "survival":
+            return ProportionalHazards.fit(score, self.encoded, self.outcomes)
+        return LogOdds(score)
+
+
+class Trainer(Protocol):
+    """Learns many training sets at once, so that a family may train them as one batch; one predictor per job."""
+
+    def __call__(self, jobs: Sequence[Job]) -> list[Predictor]: ...
 
 
 def trainer(family: str) -> Trainer:

@@ -6,14 +6,16 @@ Beyond torch and numpy it needs only this package's own outcome and score types,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 import torch
 
+from clinical_assets.modeling.families import Job
 from clinical_assets.modeling.folds import stratified_folds
 from clinical_assets.modeling.outcomes import Outcomes
+from clinical_assets.modeling.predictors import Predictor
 from clinical_assets.modeling.scores import NetworkScore
 
 MEMBERS = 4
@@ -25,8 +27,12 @@ WEIGHT_DECAY = 0.05
 _FAR = -1e9
 
 
-def train(encoded: np.ndarray, outcomes: Outcomes, seed: int) -> NetworkScore:
-    """Fit on all rows; float64 and one thread, so that equal inputs give equal weights."""
+def train(jobs: Sequence[Job]) -> list[Predictor]:
+    """One ensemble per training set; float64 and one thread, so that equal inputs give equal weights."""
+    return [job.predictor(_fit(job.encoded, job.outcomes, job.seed)) for job in jobs]
+
+
+def _fit(encoded: np.ndarray, outcomes: Outcomes, seed: int) -> NetworkScore:
     fold = stratified_folds(outcomes, MEMBERS, seed)
     with _one_thread():
         order = np.argsort(-outcomes.times(), kind="stable") if outcomes.kind == "survival" else np.arange(outcomes.n)
@@ -34,7 +40,8 @@ def train(encoded: np.ndarray, outcomes: Outcomes, seed: int) -> NetworkScore:
         loss = _CoxLoss(outcomes, order) if outcomes.kind == "survival" else _BinomialLoss(outcomes)
         held_out = torch.as_tensor(fold[order] == np.arange(MEMBERS)[:, None])
         weights = _descend(rows, loss, held_out, seed)
-    return NetworkScore(*(weights[name] for name in ("hidden", "bias", "output", "skip", "intercept")))
+    hidden, bias = weights["hidden"], weights["bias"]
+    return NetworkScore(hidden, bias, *(weights[name][..., None] for name in ("output", "skip", "intercept")))
 
 
 def _descend(

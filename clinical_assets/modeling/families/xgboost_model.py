@@ -5,13 +5,16 @@ The setting and the number of rounds are chosen by inner cross-validation, then 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from clinical_assets.modeling.families import Job
+from clinical_assets.modeling.families.booster_trees import trees_of
 from clinical_assets.modeling.folds import stratified_folds
 from clinical_assets.modeling.outcomes import Outcomes
-from clinical_assets.modeling.scores import TreeScore
+from clinical_assets.modeling.predictors import Predictor
 
 SETTINGS = (
     {"max_depth": 1, "eta": 0.2, "min_child_weight": 1.0, "lambda": 1.0},
@@ -23,14 +26,18 @@ _INNER_FOLDS = 4
 _FIRST_TIME = 1e-6
 
 
-def train(encoded: np.ndarray, outcomes: Outcomes, seed: int) -> TreeScore:
-    """Choose setting and rounds, fit on all rows, and read the trees out of the booster."""
+def train(jobs: Sequence[Job]) -> list[Predictor]:
+    """Trees for each training set."""
+    return [job.predictor(trees_of(fit_booster(job.encoded, job.outcomes, job.seed))) for job in jobs]
+
+
+def fit_booster(encoded: np.ndarray, outcomes: Outcomes, seed: int) -> Any:
+    """Choose setting and rounds, then fit on all rows."""
     fold = stratified_folds(outcomes, _INNER_FOLDS, seed)
     curves = [_validation_curve(encoded, outcomes, fold, setting, seed) for setting in SETTINGS]
     best = int(np.argmin([curve.min() for curve in curves]))
     rounds = int(np.argmin(curves[best])) + 1
-    booster = _boost(_matrix(encoded, outcomes), outcomes, SETTINGS[best], rounds, seed)
-    return TreeScore.from_booster(bytes(booster.save_raw("json")))
+    return _boost(_matrix(encoded, outcomes), outcomes, SETTINGS[best], rounds, seed)
 
 
 def _validation_curve(
