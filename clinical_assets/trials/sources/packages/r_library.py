@@ -28,8 +28,8 @@ def installed_r_package(package: str) -> tuple[Path, str]:
     for library in libraries:
         description = library / package / "DESCRIPTION"
         if description.is_file():
-            fields = dict(line.partition(":")[::2] for line in description.read_text("utf-8", "replace").splitlines())
-            return description.parent, fields.get("Version", "").strip()
+            lines = description.read_text("utf-8", "replace").splitlines()
+            return description.parent, next(line[8:].strip() for line in lines if line.startswith("Version:"))
     raise SourceError(
         f"R package {package} is not installed in {' or '.join(map(str, libraries))}; run "
         f"`apt-get install r-cran-{package.lower()}`, or set CLINICAL_R_LIBRARY to the library folder that holds it"
