@@ -7,6 +7,7 @@ import importlib.metadata
 import importlib.util
 from pathlib import Path
 
+from clinical_assets.foundation.canonical import sha256_file
 from clinical_assets.trials.errors import SourceError
 from clinical_assets.trials.sources.kinds import Reading
 from clinical_assets.trials.sources.packages import PACKAGES
@@ -22,7 +23,7 @@ def read(spec: SourceSpec) -> Reading:
     package = str(spec.package)
     reader = importlib.import_module(f"clinical_assets.trials.sources.packages.{PACKAGES[package].reader}")
     frame, file = reader.read(package, spec.dataset, folder)
-    return Reading(frame, (file,), version)
+    return Reading(frame, (sha256_file(file),), version)
 
 
 def state(spec: SourceSpec) -> list[str]:

@@ -7,9 +7,10 @@ from fnmatch import fnmatchcase
 
 import pandas as pd
 
-from clinical_assets.foundation.canonical import sha256_file, sha256_json
+from clinical_assets.foundation.canonical import sha256_json
 from clinical_assets.trials.contract import CohortContract
 from clinical_assets.trials.errors import ContractError, SourceError
+from clinical_assets.trials.sources import simulated
 from clinical_assets.trials.sources.kinds import Reading, kind_reader
 from clinical_assets.trials.sources.rows import apply_row_rules, without_missing_text
 from clinical_assets.trials.sources.spec import SourceSpec
@@ -37,7 +38,8 @@ def read_source(source: SourceSpec, contract: CohortContract) -> RawTable:
         ContractError: a declared column is missing, the source has one that the contract does not declare, or no row
             is left.
     """
-    reading = kind_reader(source.kind).read(source)
+    made = source.simulation is not None
+    reading = simulated.read(source, contract) if made else kind_reader(source.kind).read(source)
     content = _pinned_content(reading, source)
     _check_columns(reading.frame, source, contract)
     used = {column.source_name for column in contract.columns} | {*source.where, *source.require, *source.above}
@@ -46,11 +48,11 @@ def read_source(source: SourceSpec, contract: CohortContract) -> RawTable:
     return RawTable(
         frame=rows,
         label=source.label,
-        file_sha256=_files_sha256(reading),
+        file_sha256=_together(reading.files_sha256),
         content_sha256=content,
         package=source.package or "",
         package_version=reading.version,
-        row_flow=tuple(flow),
+        row_flow=(*reading.flow, *flow),
     )
 
 
@@ -89,7 +91,6 @@ def _check_columns(frame: pd.DataFrame, source: SourceSpec, contract: CohortCont
         raise ContractError(f"{source.label} ({len(frame)} rows): columns {'; '.join(problems)}")
 
 
-def _files_sha256(reading: Reading) -> str:
+def _together(digests: tuple[str, ...]) -> str:
     """Digest of the file, or of all files together; empty for a source without files."""
-    digests = [sha256_file(file) for file in reading.files]
     return digests[0] if len(digests) == 1 else sha256_json(digests) if digests else ""

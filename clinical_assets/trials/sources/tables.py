@@ -1,0 +1,83 @@
+"""Tables in files: csv (read as text, so that the contract alone decides on types), Parquet, and SAS by ReadStat."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from clinical_assets.trials.errors import SourceError
+from clinical_assets.trials.sources.kinds import Reading
+from clinical_assets.trials.sources.stored import StoredFile, stored_file, stored_state
+
+if TYPE_CHECKING:
+    from clinical_assets.trials.sources.spec import SourceSpec
+
+SUFFIXES = {".csv": "csv", ".parquet": "parquet", ".xpt": "sas", ".sas7bdat": "sas"}
+
+
+def read(spec: SourceSpec) -> Reading:
+    """
+    Raises:
+        SourceError: no such file, or a file that is not of the declared kind.
+    """
+    with stored_file(spec, spec.path) as file:
+        return Reading(_PARSERS[spec.kind](file, spec), (file.sha256,), file.version)
+
+
+def state(spec: SourceSpec) -> list[str]:
+    return stored_state(spec, spec.path)
+
+
+def read_table(file: StoredFile, spec: SourceSpec) -> pd.DataFrame:
+    """A table whose kind the suffix of its name tells.
+
+    Raises:
+        SourceError: another suffix, or a file of another kind than its suffix says.
+    """
+    kind = SUFFIXES.get(PurePath(file.name).suffix.lower())
+    if kind is None:
+        raise SourceError(f"file {file.name}: the suffix must be one of {', '.join(SUFFIXES)}; rename the file")
+    return _PARSERS[kind](file, spec)
+
+
+def _csv(file: StoredFile, spec: SourceSpec) -> pd.DataFrame:
+    try:
+        return pd.read_csv(
+            file.path,
+            sep=spec.separator,
+            dtype=str,
+            keep_default_na=False,
+            index_col=False,
+            encoding=spec.encoding or "utf-8",
+        )
+    except (ValueError, OSError) as error:
+        raise SourceError(
+            f"file {file.name} is not readable as csv with separator {spec.separator!r}: {error}"
+        ) from error
+
+
+def _parquet(file: StoredFile, spec: SourceSpec) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(file.path)
+    except (ValueError, OSError) as error:
+        raise SourceError(f"file {file.name} is not readable as Parquet: {error}") from error
+
+
+def _sas(file: StoredFile, spec: SourceSpec) -> pd.DataFrame:
+    """Numbers as float64, text, dates and times as Python's own; missing (`.`, `.A`, ...) as NaN."""
+    import pyreadstat
+
+    suffix = file.path.suffix.lower()
+    readers = {".xpt": pyreadstat.read_xport, ".sas7bdat": pyreadstat.read_sas7bdat}
+    if suffix not in readers:
+        raise SourceError(f"file {file.name}: a SAS file ends in .xpt or .sas7bdat; rename it")
+    try:
+        return readers[suffix](str(file.path), encoding=spec.encoding or None)[0]
+    except (pyreadstat.ReadstatError, pyreadstat.PyreadstatError, ValueError, OSError) as error:
+        remedy = "write it again, or declare `source.encoding`, for instance WINDOWS-1252"
+        raise SourceError(f"file {file.name} is not readable as SAS {suffix}: {error}; {remedy}") from error
+
+
+_PARSERS = {"csv": _csv, "parquet": _parquet, "sas": _sas}
