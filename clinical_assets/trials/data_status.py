@@ -7,6 +7,8 @@ from typing import Literal
 DataStatus = Literal["real", "real-simplified", "real-thin", "simulated"]
 
 STAMP = "SIMULATED DATA"
+SUBJECT_PREFIX = "simulated-"
+"""How the identifiers of simulated subjects begin, so that a single row betrays its origin."""
 
 
 def stamped(title: str, status: DataStatus) -> str:

@@ -7,7 +7,7 @@ import datetime as dt
 from pydantic import BaseModel, ConfigDict
 
 from clinical_assets.foundation.canonical import sha256_json
-from clinical_assets.trials.sources.spec import DataStatus
+from clinical_assets.trials.data_status import DataStatus
 
 
 class RowFlowStep(BaseModel):

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from clinical_assets.trials.contract import CohortContract
+from clinical_assets.trials.data_status import SUBJECT_PREFIX
 from clinical_assets.trials.errors import ContractError
 from clinical_assets.trials.simulation import covariates, outcomes, portable
 from clinical_assets.trials.simulation.spec import Simulation
@@ -16,8 +17,7 @@ from clinical_assets.trials.simulation.spec import Simulation
 def simulate(simulation: Simulation, contract: CohortContract) -> pd.DataFrame:
     """One row per simulated subject, columns named and ordered as the contract's source columns.
 
-    Effects act on the complete values; what is missing is removed afterwards. Subjects are called `simulated-…`, so
-    that a single row betrays its origin.
+    Effects act on the complete values; what is missing is removed afterwards.
 
     Raises:
         ContractError: the simulation does not make what the contract declares, or cannot be calibrated.
@@ -37,7 +37,7 @@ def simulate(simulation: Simulation, contract: CohortContract) -> pd.DataFrame:
     table: dict[str, object] = {}
     for column in contract.columns:
         if column.role == "subject":
-            values: object = [f"simulated-{number:0{len(str(n))}d}" for number in range(1, n + 1)]
+            values: object = [f"{SUBJECT_PREFIX}{number:0{len(str(n))}d}" for number in range(1, n + 1)]
         elif column.role == "index_date":
             assert entry is not None
             values = [(entry.last - dt.timedelta(days=int(days))).isoformat() for days in waited]
