@@ -1,4 +1,8 @@
-"""The catalogue: one YAML file per cancer type in `configs/cancers`, each a partition; platform defaults beside it."""
+"""The catalogue: one YAML file per cancer type in `configs/cancers`, each a partition; platform defaults beside it.
+
+Simulated cohorts lie in `configs/simulated`, and only there. They join the partitions where platform.yaml says so
+(`catalogue: {simulated: true}`): a rehearsal wants them, a count of cancer types never includes them.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +22,7 @@ from clinical_assets.gates.verdict import Tier
 from clinical_assets.modeling.options import ModelOptions
 from clinical_assets.rollout.policy import RolloutPolicy
 from clinical_assets.trials.contract import CohortContract
+from clinical_assets.trials.data_status import stamped
 from clinical_assets.trials.sources.spec import SourceSpec
 
 if TYPE_CHECKING:
@@ -27,6 +32,9 @@ __all__ = [
     "CancerType", "Catalog", "CatalogError", "UnknownCancerType", "configs_directory", "json_schema", "load_catalog",
     "platform_defaults",
 ]  # fmt: skip
+
+SIMULATED = "simulated"
+"""Directory of the simulated cohorts, beside `cancers`."""
 
 
 class UnknownCancerType(CatalogError, KeyError):
@@ -84,6 +92,11 @@ class CancerType(_Section):
     retraining: Retraining = Retraining()
 
     @property
+    def heading(self) -> str:
+        """The title over everything that is shown of this cancer type, stamped where no patient stands behind it."""
+        return stamped(self.title, self.source.data_status)
+
+    @property
     def subject_split(self) -> Split:
         from clinical_assets.trials.split import Split  # needs numpy, which reading the catalogue does not
 
@@ -103,10 +116,25 @@ class CancerType(_Section):
             raise ValueError("contract.subject_from row_number needs `source.content_sha256`: rows must not move")
         return self
 
+    @model_validator(mode="after")
+    def _simulated_data_claim_nothing(self) -> Self:
+        if self.source.data_status == "simulated" and self.tier is not Tier.RESEARCH:
+            raise ValueError("simulated data carry no clinical claim: `tier` must be research")
+        if self.source.simulation is not None:
+            self.source.simulation.check(self.contract)
+        return self
+
+
+class Selection(_Section):
+    """Which cohorts belong to the catalogue: those of configs/cancers, with `simulated` also configs/simulated."""
+
+    simulated: bool = False
+
 
 class PlatformDefaults(_Section):
-    """What configs/platform.yaml may hold: overrides of the built-in defaults, for every cancer type."""
+    """What configs/platform.yaml may hold: what belongs to the catalogue, and overrides of the built-in defaults."""
 
+    catalogue: Selection = Selection()
     gates: dict[str, Any] = Field(default_factory=dict)
     rollout: dict[str, Any] = Field(default_factory=dict)
     models: dict[str, Any] = Field(default_factory=dict)
@@ -153,12 +181,16 @@ def platform_defaults(directory: Path | None = None) -> dict[str, dict[str, Any]
     Raises:
         CatalogError: bad syntax, unknown section or key, value out of bounds.
     """
-    file = (directory or configs_directory()) / "platform.yaml"
+    return _platform(directory or configs_directory()).model_dump(exclude={"catalogue"})
+
+
+def _platform(directory: Path) -> PlatformDefaults:
+    file = directory / "platform.yaml"
     if not file.exists():
-        return PlatformDefaults().model_dump()
-    sections = validate(PlatformDefaults, read_yaml(file), file).model_dump()
-    validate(_Resolved, sections, file)
-    return sections
+        return PlatformDefaults()
+    platform = validate(PlatformDefaults, read_yaml(file), file)
+    validate(_Resolved, platform.model_dump(exclude={"catalogue"}), file)
+    return platform
 
 
 def load_catalog(directory: Path | None = None) -> Catalog:
@@ -172,7 +204,7 @@ def load_catalog(directory: Path | None = None) -> Catalog:
     if not files:
         raise CatalogError(f"{root / 'cancers'}: no *.yaml file found; set CLINICAL_CONFIGS to the configs directory")
     stamps = []
-    for file in [root / "platform.yaml", *files]:
+    for file in [root / "platform.yaml", *files, *sorted((root / SIMULATED).glob("*.yaml"))]:
         if file.exists():
             status = file.stat()
             stamps.append((file, status.st_mtime_ns, status.st_size))
@@ -182,9 +214,11 @@ def load_catalog(directory: Path | None = None) -> Catalog:
 @lru_cache(maxsize=8)
 def _load(root: Path, stamps: tuple[tuple[Path, int, int], ...]) -> Catalog:
     defaults = platform_defaults(root)
+    chosen = ("cancers", SIMULATED) if _platform(root).catalogue.simulated else ("cancers",)
     cancers, problems = {}, []
-    for file, *_ in stamps:
-        if file.name == "platform.yaml":
+    for file in [file for file, *_ in stamps if file.parent.name in chosen]:
+        if file.stem in cancers:
+            problems.append(f"{file}: {file.stem} is in the catalogue already; give the simulated one another name")
             continue
         try:
             cancers[file.stem] = _read_cancer(file, defaults)
@@ -203,10 +237,12 @@ def _read_cancer(file: Path, defaults: Mapping[str, Any]) -> CancerType:
     cancer = validate(CancerType, content, file)
     if cancer.slug != file.stem:
         raise CatalogError(f"{file}:\n  slug: is {cancer.slug!r}; rename the file to {cancer.slug}.yaml or the slug")
-    if cancer.source.path and "://" not in cancer.source.path:
-        source = cancer.source.model_copy(update={"path": str(file.parent / Path(cancer.source.path).expanduser())})
-        cancer = cancer.model_copy(update={"source": source})
-    return cancer
+    if (cancer.source.data_status == "simulated") != (file.parent.name == SIMULATED):
+        raise CatalogError(
+            f"{file}:\n  source.data_status: is {cancer.source.data_status}; simulated cohorts, and they alone, belong "
+            f"into {file.parent.parent / SIMULATED}"
+        )
+    return cancer.model_copy(update={"source": cancer.source.below(file.parent)})
 
 
 def json_schema() -> dict[str, Any]:

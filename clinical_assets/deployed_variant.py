@@ -59,14 +59,14 @@ def deployed_variant(
     champion = champion_of(ledger, cancer.slug)
     needed = Scope.SHADOW if champion else Scope.TRAFFIC
     try:
-        signed = ledger_store.records().require(trained_model.digest, cancer.slug, needed, time.time())
+        signed = traffic_router.authority().require(trained_model.digest, cancer.slug, needed, time.time())
     except Refused as refusal:
         raise dg.Failure(f"{cancer.slug}: not deployed. {refusal}", allow_retries=False) from refusal
     if trained_model.digest == champion:
-        return _result(trained_model, champion, "champion", reused=True)
+        return _result(cancer, trained_model, champion, "champion", reused=True)
     running = ledger.rollout(cancer.slug)
     if running is not None and running.challenger == trained_model.digest:
-        return _result(trained_model, champion, ledger.progress(running.id).stage, reused=True)
+        return _result(cancer, trained_model, champion, ledger.progress(running.id).stage, reused=True)
     if running is not None:
         _supersede(running.id, trained_model.digest, ledger_store, traffic_router, telemetry)
     plan = _plan(cancer, trained_model, champion, object_store)
@@ -77,7 +77,7 @@ def deployed_variant(
         raise dg.Failure(f"{cancer.slug}: not deployed. {conflict}", allow_retries=False) from conflict
     reconcile(ledger, serving_backend.desired_state(), cancer.slug)
     context.log.info(f"{cancer.slug}: rollout {rollout.id} opened on record {signed.digest[:12]}")
-    return _result(trained_model, champion, stages.OPENING, reused=False)
+    return _result(cancer, trained_model, champion, stages.OPENING, reused=False)
 
 
 def _supersede(
@@ -140,17 +140,19 @@ def _plan(cancer: CancerType, model: ModelReference, champion: str, object_store
         champion=champion,
         policy=cancer.rollout,
         risk_class=cancer.risk_class,
+        data_status=cancer.source.data_status,
         champion_brier=error,
         horizon_days=horizon,
         censoring=censoring,
     )
 
 
-def _result(model: ModelReference, champion: str, stage: str, reused: bool) -> dg.MaterializeResult:
+def _result(cancer: CancerType, model: ModelReference, champion: str, stage: str, reused: bool) -> dg.MaterializeResult:
     return dg.MaterializeResult(
         data_version=dg.DataVersion(f"{model.digest}:{stage}"),
         metadata={
             "reused": reused,
+            "data_status": cancer.source.data_status,
             "challenger": model.digest,
             "champion": champion or "none: first deployment",
             "stage": stage,

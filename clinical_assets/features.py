@@ -34,7 +34,9 @@ def features(
     reference = object_store.recall("features", cancer.slug, input_sha, FeaturesReference)
     if reference is not None:
         return dg.MaterializeResult(
-            value=reference, data_version=dg.DataVersion(reference.digest), metadata={"reused": True}
+            value=reference,
+            data_version=dg.DataVersion(reference.digest),
+            metadata={"reused": True, "data_status": cancer.source.data_status},
         )
 
     from clinical_assets.modeling.plots import split_over_time
@@ -71,6 +73,7 @@ def features(
         data_version=dg.DataVersion(digest),
         metadata={
             "reused": False,
+            "data_status": cancer.source.data_status,
             "subjects_train": len(data.train),
             "subjects_test": len(data.test),
             "split_digest": reference.split_digest,
@@ -88,6 +91,8 @@ def features(
                     for column in cancer.contract.features
                 ]
             ),
-            "split": metadata.picture(split_over_time(data.train["index_date"], data.test["index_date"])),
+            "split": metadata.picture(
+                split_over_time(data.train["index_date"], data.test["index_date"], f"{cancer.heading}: index dates")
+            ),
         },
     )

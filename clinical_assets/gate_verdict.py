@@ -5,7 +5,7 @@ import time
 import dagster as dg
 
 from clinical_assets.audit.decision import SignedRecord
-from clinical_assets.catalog import load_catalog
+from clinical_assets.catalog import CancerType, load_catalog
 from clinical_assets.gate_checks import findings
 from clinical_assets.gates.verdict import GateName
 from clinical_assets.lineage import code_digest
@@ -39,7 +39,7 @@ def gate_verdict(
     input_sha = verdict_input(cancer, trained_model, champion, ledger_store)
     standing = standing_record(cancer, trained_model, input_sha, object_store, ledger_store)
     if standing is not None:
-        return _result(standing, reused=True)
+        return _result(cancer, standing, reused=True)
 
     facts = gather(cancer, trained_model, champion, object_store, model_registry, ledger_store)
     reports = []
@@ -58,12 +58,12 @@ def gate_verdict(
         now=time.time(),
         valid_days=cancer.gates.regulatory.approval_days,
     )
-    result = _result(signed, reused=False)
+    result = _result(cancer, signed, reused=False)
     object_store.remember("gate_verdict", cancer.slug, input_sha, result.value)
     return result
 
 
-def _result(signed: SignedRecord, reused: bool) -> dg.MaterializeResult[VerdictReference]:
+def _result(cancer: CancerType, signed: SignedRecord, reused: bool) -> dg.MaterializeResult[VerdictReference]:
     record = signed.record
     reference = VerdictReference(
         cancer=record.cancer, model_digest=record.model_digest, record=signed.digest, scope=record.scope.value
@@ -73,6 +73,7 @@ def _result(signed: SignedRecord, reused: bool) -> dg.MaterializeResult[VerdictR
         data_version=dg.DataVersion(signed.digest),
         metadata={
             "reused": reused,
+            "data_status": cancer.source.data_status,
             "scope": record.scope.value,
             "tier": record.tier.value,
             "model_digest": record.model_digest,

@@ -23,10 +23,11 @@ def pictures(cancer: CancerType, test: pd.DataFrame, predictions: Predictions) -
     """PNG by title. `predictions` are in the row order of `test`."""
     endpoint = cancer.contract.endpoint
     outcomes = Outcomes.from_frame(test, endpoint)
-    made = {"calibration": calibration(outcomes, predictions.risk, endpoint.horizon_days, cancer.title)}
+    made = {"calibration": calibration(outcomes, predictions.risk, endpoint.horizon_days, cancer.heading)}
     rows = _forest(cancer, test, outcomes, predictions)
     if rows:
-        made["subgroups"] = subgroup_forest(rows, cancer.title, "observed / expected risk (95 % interval)", overall=1.0)
+        metric = "observed / expected risk (95 % interval)"
+        made["subgroups"] = subgroup_forest(rows, cancer.heading, metric, overall=1.0)
     return made
 
 

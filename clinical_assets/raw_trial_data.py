@@ -47,7 +47,7 @@ def raw_trial_data(
     if cancer.contract.endpoint.kind == "survival":
         outcome = Outcomes.from_frame(frame, cancer.contract.endpoint)
         plots["kaplan_meier"] = metadata.picture(
-            kaplan_meier(outcome, cancer.title, cancer.contract.endpoint.horizon_days)
+            kaplan_meier(outcome, cancer.heading, cancer.contract.endpoint.horizon_days)
         )
     return dg.MaterializeResult(
         value=reference,

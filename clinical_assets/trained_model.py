@@ -49,7 +49,12 @@ def trained_model(
         return dg.MaterializeResult(
             value=reference,
             data_version=dg.DataVersion(reference.digest),
-            metadata={"reused": True, "family": reference.family, **_rounded(numbers)},
+            metadata={
+                "reused": True,
+                "data_status": cancer.source.data_status,
+                "family": reference.family,
+                **_rounded(numbers),
+            },
         )
 
     from clinical_assets.model_plots import pictures
@@ -71,7 +76,12 @@ def trained_model(
         parameters={**cancer.models.model_dump(mode="json"), "family": found.family, "chosen_because": found.reason},
         metrics={f"test_{name}": value for name, value in numbers.items()},
         plots=plots,
-        tags={"cancer": cancer.slug, "features": features.digest, "snapshot": features.snapshot.digest},
+        tags={
+            "cancer": cancer.slug,
+            "data_status": cancer.source.data_status,
+            "features": features.digest,
+            "snapshot": features.snapshot.digest,
+        },
     )
     reference = ModelReference(
         cancer=cancer.slug,
@@ -88,12 +98,12 @@ def trained_model(
         data_version=dg.DataVersion(digest),
         metadata={
             "reused": False,
+            "data_status": cancer.source.data_status,
             "model_digest": digest,
             "family": found.candidate.name,
             "chosen_because": found.reason,
             "mlflow": f"{registered.name} version {registered.version}",
             "evidence_tier": cancer.tier.value,
-            "data_status": data.snapshot.manifest.data_status,
             **_rounded(numbers),
             "cross_validation": metadata.table(found.cv_table),
             **{title: metadata.picture(png) for title, png in plots.items()},
@@ -117,7 +127,12 @@ def _publish(
     from clinical_assets.audit.artifact_signature import sign_directory
     from clinical_assets.modeling.artifact import publish_model
 
-    provenance = {"features": features.digest, "snapshot": features.snapshot.digest, "input": input_sha}
+    provenance = {
+        "data_status": cancer.source.data_status,
+        "features": features.digest,
+        "snapshot": features.snapshot.digest,
+        "input": input_sha,
+    }
     directory = publish_model(found.candidate, object_store.models, cancer.contract, cancer.slug, provenance)
     digest = directory.name
     signature = directory.with_name(f"{digest}.sig")

@@ -17,6 +17,7 @@ from resources.ledger_store import LedgerStore
 if TYPE_CHECKING:
     from clinical_assets.rollout.entries import StoredTransition
     from clinical_assets.rollout.ledger import Ledger
+    from clinical_assets.trials.data_status import DataStatus
 
 BUDGET_S = 40.0
 """Wall seconds for one evaluation, below the 60 s at which Dagster gives a sensor up; the rest waits."""
@@ -65,8 +66,12 @@ def tick_all(
 
 def event(ledger: "Ledger", stored: "StoredTransition") -> dg.AssetMaterialization:
     """A decision as the UI shows it: what, why, on which evidence."""
+    from clinical_assets.rollout.plan import RolloutPlan
+
     decided = stored.transition
+    status = RolloutPlan.model_validate(ledger.rollout_by_id(decided.rollout_id).policy).data_status
     shown: dict[str, Any] = {
+        "data_status": status,
         "action": decided.action,
         "stage": decided.stage,
         "challenger_weight_percent": decided.weight,
@@ -81,13 +86,14 @@ def event(ledger: "Ledger", stored: "StoredTransition") -> dg.AssetMaterializati
         "patients": metadata.table([{"count": name, "n": n} for name, n in decided.n.items()]),
         "statistics": dg.MetadataValue.json(dict(decided.statistics)),
         "ledger_entry": stored.entry_hash,
-        "traffic": metadata.picture(_traffic(ledger, decided.rollout_id)),
+        "traffic": metadata.picture(_traffic(ledger, decided.rollout_id, status)),
     }
     return dg.AssetMaterialization("deployed_variant", partition=decided.cancer, metadata=shown)
 
 
-def _traffic(ledger: "Ledger", rollout_id: str) -> bytes:
+def _traffic(ledger: "Ledger", rollout_id: str, status: "DataStatus") -> bytes:
     from clinical_assets.modeling.plots import traffic_over_time
+    from clinical_assets.trials.data_status import stamped
 
     history = ledger.transitions(rollout_id)
     opened = ledger.rollout_by_id(rollout_id).opened_at
@@ -99,4 +105,4 @@ def _traffic(ledger: "Ledger", rollout_id: str) -> bytes:
         }
         for row in history
     ]
-    return traffic_over_time(points, f"Rollout {rollout_id}")
+    return traffic_over_time(points, stamped(f"Rollout {rollout_id}", status))

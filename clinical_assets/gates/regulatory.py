@@ -18,6 +18,7 @@ from clinical_assets.gates.identifiers import identifier_name, scan
 from clinical_assets.gates.policy import GatePolicy
 from clinical_assets.gates.thresholds import RegulatoryPolicy
 from clinical_assets.gates.verdict import GateName, GateReport, Verdict
+from clinical_assets.trials.data_status import SUBJECT_PREFIX
 
 GATE = GateName.REGULATORY
 CLOCK_SKEW = 300.0
@@ -213,3 +214,34 @@ def lineage(case: Case) -> Finding:
     return Finding(
         Verdict.PASS, f"data, code, environment and settings are known; commit {entries['commit']}", **common
     )
+
+
+@check(GATE, "RG21", "Evidence comes from patients", "data status")
+def evidence_from_patients(case: Case) -> Finding:
+    """The manifest says whose data these are; subjects named like simulated ones are never taken for patients."""
+    facts = case.facts
+    status = facts.manifest.get("data_status")
+    subjects = pd.concat([facts.train["subject_id"], facts.test["subject_id"]])
+    invented = int(subjects.str.startswith(SUBJECT_PREFIX).sum())
+    common: dict[str, Any] = {
+        "value": status,
+        "n": len(subjects),
+        "threshold": "no simulated data; with them `shadow` at most",
+        "threshold_source": "a verdict is about patients; a simulated cohort returns what was put into it",
+        "details": {"simulated_identifiers": invented},
+    }
+    if status is None or (invented and status != "simulated"):
+        return Finding(
+            Verdict.BLOCK,
+            f"{invented} subjects are named {SUBJECT_PREFIX}…, the manifest calls the data {status}",
+            "declare `source.data_status` as it is, then ingest again",
+            **common,
+        )
+    if status == "simulated":
+        return Finding(
+            Verdict.INCONCLUSIVE,
+            "the data are simulated; they show that the platform works, not that the model does",
+            "train on patients' data; no waiver replaces them",
+            **common,
+        )
+    return Finding(Verdict.PASS, f"the data are {status}", **common)

@@ -14,6 +14,9 @@ NON_INFERIORITY = frozenset({"MP9", "MP10"})
 SAMPLE_SIZE = frozenset({"DQ17", "BI1", "BI2"})
 """Checks that are INCONCLUSIVE only because a cohort, or a group in it, is small. The research tier tolerates them."""
 
+SIMULATED = frozenset({"RG21"})
+"""INCONCLUSIVE here grants `shadow` in both tiers, and no waiver widens it: no patient stands behind the evidence."""
+
 
 @dataclass(frozen=True)
 class Limit:
@@ -96,6 +99,8 @@ def _granted(
     check: CheckResult, report: GateReport, tier: Tier, waivers: Sequence[VerifiedWaiver], now: float
 ) -> Scope:
     """What one INCONCLUSIVE required check leaves."""
+    if check.id in SIMULATED:
+        return Scope.SHADOW
     if tier is Tier.RESEARCH and check.id in NON_INFERIORITY | SAMPLE_SIZE:
         return Scope.TRAFFIC
     floor = Scope.SHADOW if check.id in NON_INFERIORITY else Scope.NONE

@@ -1,8 +1,9 @@
 """Which model may act, by signed verdict, proven evidence and signed approval. Every route write asks here.
 
-This module is the one place of the rule that shadow evidence completes a verdict: where the gates could not show
-non-inferiority on a small test set (MP9, MP10 inconclusive) they grant `shadow`, and a non-inferiority proof from the
-mirrored patients of this very model stands in for those two checks. Nothing else is lifted.
+This module is the one place of the two rules by which a verdict of `shadow` becomes enough for traffic. Where the gates
+could not show non-inferiority on a small test set (MP9, MP10 inconclusive), a non-inferiority proof from the mirrored
+patients of this very model stands in for those two checks. And in an environment that is named a rehearsal, where no
+patient is treated, a model of simulated data (RG21 inconclusive) may go all the way. Nothing else is lifted.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ from typing import Protocol
 
 from clinical_assets.audit.records import RecordStore, Refused, SignedRecord
 from clinical_assets.gates.verdict import Scope
-from clinical_assets.gates.verdicts import NON_INFERIORITY, limits
+from clinical_assets.gates.verdicts import NON_INFERIORITY, SIMULATED, limits
 from clinical_assets.rollout.entries import Rollout
 from clinical_assets.rollout.evidence_log import EvidenceLog
 from clinical_assets.rollout.ledger import Ledger
 from clinical_assets.rollout.plan import RolloutPlan
 from clinical_assets.rollout.routing import Authority
+
+REHEARSAL = "rehearsal"
+"""The name of an environment (`$CLINICAL_ENVIRONMENT`) in which no answer reaches a patient's care."""
 
 
 class RolloutAuthority(Authority, Protocol):
@@ -28,7 +32,7 @@ class RolloutAuthority(Authority, Protocol):
 
 
 class EvidenceAuthority:
-    """The records, completed by non-inferiority proven in shadow."""
+    """The records, completed by non-inferiority proven in shadow; in a rehearsal, simulated data are enough."""
 
     def __init__(self, records: RecordStore, ledger: Ledger, environment: str) -> None:
         self.records = records
@@ -36,16 +40,19 @@ class EvidenceAuthority:
         self.environment = environment
 
     def require(self, model_digest: str, cancer: str, needed: Scope, now: float) -> SignedRecord:
-        """Raises Refused unless the verdict, or the verdict and the shadow evidence together, grant `needed`."""
+        """Raises Refused unless the verdict, or the verdict with what completes it, grants `needed`."""
         try:
             return self.records.require(model_digest, cancer, needed, now)
         except Refused:
             if needed is not Scope.TRAFFIC:
                 raise
             signed = self.records.require(model_digest, cancer, Scope.SHADOW, now)
-            if not self._lacks_only_non_inferiority(signed, cancer, now):
+            lacking = self._inconclusive(signed, cancer, now)
+            if not lacking or lacking - NON_INFERIORITY - SIMULATED:
                 raise
-            if not self._proven_in_shadow(model_digest, cancer):
+            if lacking & SIMULATED and self.environment != REHEARSAL:
+                raise
+            if lacking & NON_INFERIORITY and not self._proven_in_shadow(model_digest, cancer):
                 raise
             return signed
 
@@ -56,11 +63,11 @@ class EvidenceAuthority:
         )
         return signed.statement.signed_by
 
-    def _lacks_only_non_inferiority(self, signed: SignedRecord, cancer: str, now: float) -> bool:
+    def _inconclusive(self, signed: SignedRecord, cancer: str, now: float) -> set[str]:
+        """The checks for want of which the verdict does not grant traffic."""
         record = signed.record
         waivers = self.records.statements.waivers(cancer, record.model_digest, now)
-        found = limits(record.reports, record.tier, waivers, now)
-        return bool(found) and all(limit.check_id in NON_INFERIORITY for limit in found)
+        return {limit.check_id for limit in limits(record.reports, record.tier, waivers, now)}
 
     def _proven_in_shadow(self, model_digest: str, cancer: str) -> bool:
         log = EvidenceLog(self.ledger.engine)

@@ -10,6 +10,7 @@ from clinical_assets.foundation.canonical import sha256_json
 from clinical_assets.foundation.clock import SECONDS_PER_DAY
 from clinical_assets.rollout.evidence.maturity import CensoringCurve
 from clinical_assets.rollout.policy import RolloutPolicy
+from clinical_assets.trials.data_status import DataStatus
 
 
 class RolloutPlan(BaseModel):
@@ -18,6 +19,7 @@ class RolloutPlan(BaseModel):
     Attributes:
         champion_brier: champion's (censoring-weighted) Brier score on the locked test split, the unit of the margin.
         champion_error_rate: champion's service error rate over the last 30 days, 0..1.
+        data_status: whether patients stand behind the challenger.
         horizon_days: maturity of a survival outcome; `None` for a label, which counts as soon as it is posted.
         censoring: chance of still being followed, from the training data.
         split_scores: "both" only if the data plane logs both models' scores for the patients of both arms.
@@ -30,6 +32,7 @@ class RolloutPlan(BaseModel):
     champion: str = ""
     policy: RolloutPolicy = RolloutPolicy()
     risk_class: str = "high"
+    data_status: DataStatus = "real"
     champion_brier: float = Field(default=0.0, ge=0, le=1)
     champion_error_rate: float = Field(default=0.0, ge=0, le=1)
     horizon_days: float | None = Field(default=None, gt=0)

@@ -194,3 +194,31 @@ class TestAuditTrail:
 
     def test_an_empty_log_warns(self):
         assert judged(replace(release("colon"), audit=AuditState(True, 0)), "RG6").verdict is Verdict.WARN
+
+
+class TestEvidenceFromPatients:
+    @pytest.mark.parametrize("status", ["real", "real-simplified", "real-thin"])
+    def test_patients_data_pass(self, status):
+        facts = release("colon")
+        assert (
+            judged(replace(facts, manifest={**facts.manifest, "data_status": status}), "RG21").verdict is Verdict.PASS
+        )
+
+    def test_simulated_data_are_inconclusive_and_say_so(self):
+        facts = release("colon")
+        result = judged(replace(facts, manifest={**facts.manifest, "data_status": "simulated"}), "RG21")
+        assert (result.verdict, result.value) == (Verdict.INCONCLUSIVE, "simulated")
+        assert "simulated" in result.reason
+
+    def test_a_manifest_that_does_not_say_blocks(self):
+        facts = release("colon")
+        silent = {key: value for key, value in facts.manifest.items() if key != "data_status"}
+        assert judged(replace(facts, manifest=silent), "RG21").verdict is Verdict.BLOCK
+
+    def test_simulated_rows_that_are_called_real_block_even_if_they_are_few(self):
+        facts = release("colon")
+        test = facts.test.copy()
+        test.loc[3, "subject_id"] = "simulated-0007"
+        result = judged(replace(facts, test=test), "RG21")
+        assert result.verdict is Verdict.BLOCK
+        assert "1 subjects are named simulated-" in result.reason

@@ -41,7 +41,7 @@ def without(gate: GateName, id: str) -> dict[GateName, GateReport]:
 
 required_ids = st.sampled_from([(gate, id) for gate in GateName for id in REQUIRED[gate]])
 waivable = st.sampled_from(
-    [id for gate in GateName for id in REQUIRED[gate] if id not in ("MP9", "DQ17", "BI1", "BI2")]
+    [id for gate in GateName for id in REQUIRED[gate] if id not in ("MP9", "DQ17", "BI1", "BI2", "RG21")]
 )
 
 
@@ -90,6 +90,8 @@ def test_any_block_or_error_grants_nothing_whatever_is_waived(changed, tier, wai
     granted = scope(reports(**changed), tier, waivers, NOW)
     if set(changed.values()) & {Verdict.BLOCK, Verdict.ERROR}:
         assert granted is Scope.NONE
+    elif changed.get("RG21") is Verdict.INCONCLUSIVE:
+        assert granted is not Scope.TRAFFIC
     elif Verdict.INCONCLUSIVE not in changed.values() or waived:
         assert granted is Scope.TRAFFIC
 
@@ -117,6 +119,14 @@ def test_inconclusive_sample_size_is_tolerated_by_the_research_tier_only():
     thin = reports(DQ17=Verdict.INCONCLUSIVE, BI1=Verdict.INCONCLUSIVE, BI2=Verdict.INCONCLUSIVE)
     assert scope(thin, Tier.RESEARCH, (), NOW) is Scope.TRAFFIC
     assert scope(thin, Tier.CLINICAL, (), NOW) is Scope.NONE
+
+
+@given(tiers, st.sampled_from([Scope.SHADOW, Scope.TRAFFIC]))
+def test_simulated_data_grant_shadow_at_most_and_no_waiver_widens_it(tier, waived):
+    simulated = reports(RG21=Verdict.INCONCLUSIVE)
+    assert scope(simulated, tier, (), NOW) is Scope.SHADOW
+    assert scope(simulated, tier, (replace(WAIVER, check_id="RG21", scope=waived),), NOW) is Scope.SHADOW
+    assert scope(reports(RG21=Verdict.INCONCLUSIVE, MP5=Verdict.INCONCLUSIVE), tier, (), NOW) is Scope.NONE
 
 
 @given(waivable, tiers)

@@ -11,7 +11,7 @@ from clinical_assets.audit.records import RecordStore, Refused
 from clinical_assets.audit.statements import Approval, StatementRefused, lasting
 from clinical_assets.foundation.database import create_tables
 from clinical_assets.gates.verdict import CheckResult, GateName, GateReport, Scope, Tier, Verdict
-from clinical_assets.rollout.authority import EvidenceAuthority
+from clinical_assets.rollout.authority import REHEARSAL, EvidenceAuthority
 from clinical_assets.rollout.controller import Action
 
 from .conftest import CANCER, CHALLENGER, DAY, World
@@ -20,7 +20,7 @@ REQUIRED = {
     GateName.DATA_QUALITY: ("DQ1",),
     GateName.PERFORMANCE: ("MP1", "MP9"),
     GateName.BIAS: ("BI2",),
-    GateName.REGULATORY: ("RG8",),
+    GateName.REGULATORY: ("RG8", "RG21"),
     GateName.SECURITY: ("SE1",),
 }
 
@@ -96,6 +96,40 @@ def test_without_the_proof_the_challenger_stays_in_shadow(
     world.treat(300)
     assert world.tick().stage == "shadow"
     with pytest.raises(Refused):
+        authority.require(CHALLENGER, CANCER, Scope.TRAFFIC, world.wall.at)
+
+
+@pytest.mark.parametrize("environment", ["local", "test", "production", ""])
+def test_a_model_of_simulated_data_gets_no_traffic_where_patients_are_treated(
+    world: World, records: RecordStore, environment: str
+) -> None:
+    judged(records, world, RG21=Verdict.INCONCLUSIVE)
+    authority = EvidenceAuthority(records, world.ledger, environment)
+    assert authority.require(CHALLENGER, CANCER, Scope.SHADOW, world.wall.at).scope is Scope.SHADOW
+    with pytest.raises(Refused, match=r"grants shadow, traffic is needed .*RG21"):
+        authority.require(CHALLENGER, CANCER, Scope.TRAFFIC, world.wall.at)
+
+
+def test_in_a_rehearsal_a_model_of_simulated_data_may_go_all_the_way(world: World, records: RecordStore) -> None:
+    judged(records, world, RG21=Verdict.INCONCLUSIVE)
+    authority = EvidenceAuthority(records, world.ledger, REHEARSAL)
+    assert authority.require(CHALLENGER, CANCER, Scope.TRAFFIC, world.wall.at).scope is Scope.SHADOW
+
+
+@pytest.mark.parametrize("other", ["DQ1", "MP1", "MP9", "BI2", "RG8"])
+def test_a_rehearsal_lifts_no_other_check(world: World, records: RecordStore, other: str) -> None:
+    judged(records, world, RG21=Verdict.INCONCLUSIVE, **{other: Verdict.INCONCLUSIVE})
+    with pytest.raises(Refused):
+        EvidenceAuthority(records, world.ledger, REHEARSAL).require(CHALLENGER, CANCER, Scope.TRAFFIC, world.wall.at)
+
+
+def test_the_proof_of_non_inferiority_does_not_lead_simulated_data_out_of_shadow(
+    world: World, records: RecordStore, authority: EvidenceAuthority
+) -> None:
+    judged(records, world, MP9=Verdict.INCONCLUSIVE, RG21=Verdict.INCONCLUSIVE)
+    shadowed(world)
+    assert world.share() == 0
+    with pytest.raises(Refused, match="RG21"):
         authority.require(CHALLENGER, CANCER, Scope.TRAFFIC, world.wall.at)
 
 
