@@ -34,7 +34,7 @@ def canonical_table(raw: RawTable, contract: CohortContract) -> pd.DataFrame:
     for column in contract.attributes:
         table[column.name] = reader.text(column) if column.dtype == "category" else reader.numbers(column)
     if contract.endpoint.kind == "survival":
-        table["time"] = reader.complete(contract.with_role("time")) * contract.endpoint.days_per_unit
+        table["time"] = _follow_up(reader, contract)
         table["event"] = reader.outcome_codes(contract.with_role("event"))
     else:
         table["label"] = reader.outcome_codes(contract.with_role("label"))
@@ -119,6 +119,15 @@ def _subjects(reader: _ColumnReader, contract: CohortContract) -> pd.Series:
     return reader.identifiers(contract.with_role("subject"))
 
 
+def _follow_up(reader: _ColumnReader, contract: CohortContract) -> np.ndarray:
+    """(n,) in days."""
+    endpoint = contract.endpoint
+    time = reader.complete(contract.with_role("time"))
+    if endpoint.time_for_zero is not None:
+        time = np.where(time == 0, endpoint.time_for_zero, time)
+    return time * endpoint.days_per_unit
+
+
 def _index_dates(reader: _ColumnReader, contract: CohortContract) -> pd.Series:
     rule = contract.index_date
     if rule.kind == "nominal":
@@ -130,4 +139,6 @@ def _index_dates(reader: _ColumnReader, contract: CohortContract) -> pd.Series:
         found = _translated(found, starts)
     elif rule.day_of_year is not None:
         found = found + f"-{rule.day_of_year}"
+    elif rule.days_since is not None:
+        found = pd.Series(pd.Timestamp(rule.days_since) + pd.to_timedelta(reader.numbers(column), unit="D"))
     return reader.dates(column, found)

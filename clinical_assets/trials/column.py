@@ -7,8 +7,9 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 UNITS = (
-    "1", "count", "score", "percent", "day", "week", "month", "year", "mm", "cm", "m2", "um", "um2", "kg", "g", "lb",
-    "kcal/day", "fmol/mg", "ng/mL", "ug/L", "mg/dL", "g/dL", "g/L", "umol/L", "mmol/L", "U/L", "10^9/L", "mm[Hg]",
+    "1", "count", "score", "percent", "day", "week", "month", "year", "mm", "cm", "cm2", "m2", "um", "um2", "kg", "g",
+    "lb", "kcal/day", "fmol/mg", "ng/mL", "ug/L", "mg/dL", "g/dL", "g/L", "umol/L", "mmol/L", "U/L", "[ka'U]", "10^9/L",
+    "mm[Hg]", "cm[Hg]",
 )  # fmt: skip
 """Units a column may declare: UCUM-like spellings; `1` is a pure number. `count` and `score` are counted or graded."""
 

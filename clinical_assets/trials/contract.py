@@ -110,8 +110,9 @@ class CohortContract(BaseModel):
             raise ValueError(
                 f"index_date.column is {rule.column!r}, but the column of role index_date is {column.name!r}"
             )
-        if rule.day_of_year is None and rule.eras is None and column.dtype != "date":
-            raise ValueError(f"column {column.name}: dtype must be date, or index_date needs `day_of_year` or `eras`")
+        if (rule.day_of_year, rule.eras, rule.days_since) == (None, None, None) and column.dtype != "date":
+            ways = "`day_of_year`, `eras` or `days_since`"
+            raise ValueError(f"column {column.name}: dtype must be date, or index_date needs {ways}")
 
     def _check_bands(self) -> None:
         needed = {column.name for column in self.sensitive if column.measured}

@@ -26,6 +26,9 @@ class Endpoint(BaseModel):
     decision_threshold: float = Field(gt=0, lt=1)
     horizon_days: float | None = Field(None, gt=0)
     time_unit: Literal["days", "weeks", "months", "years"] = "days"
+    time_for_zero: float | None = Field(
+        None, gt=0, description="in `time_unit`, what stands for a time of 0 where the source rounds down"
+    )
     definition: str = Field("", description="what counts as the event, and what censors")
 
     @property
@@ -39,6 +42,8 @@ class Endpoint(BaseModel):
             raise ValueError("`event_rate_band` must be [low, high] with 0 <= low < high <= 1")
         if (self.kind == "survival") != (self.horizon_days is not None):
             raise ValueError("`horizon_days` is required for a survival endpoint, and only there")
+        if self.kind != "survival" and self.time_for_zero is not None:
+            raise ValueError("`time_for_zero` belongs to a survival endpoint")
         return self
 
 
@@ -49,12 +54,15 @@ class _IndexDate(BaseModel):
 
 
 class CalendarIndexDate(_IndexDate):
-    """A real calendar date: a date column; a year column with `day_of_year`; or a column of eras with a date each."""
+    """A real calendar date: a date column; a year column with `day_of_year`; a column of eras with a date each; or a
+    column of days counted from `days_since`.
+    """
 
     kind: Literal["calendar"]
     column: str
     day_of_year: str | None = Field(None, pattern=r"^\d\d-\d\d$", description="MM-DD, for a column that holds years")
     eras: dict[str, dt.date] | None = None
+    days_since: dt.date | None = Field(None, description="day 0 of a column that counts days (SAS: 1960-01-01)")
 
     @field_validator("eras", mode="before")
     @classmethod
@@ -63,9 +71,9 @@ class CalendarIndexDate(_IndexDate):
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
+        if sum(way is not None for way in (self.day_of_year, self.eras, self.days_since)) > 1:
+            raise ValueError("give one of `day_of_year`, `eras` and `days_since`")
         if self.day_of_year is not None:
-            if self.eras is not None:
-                raise ValueError("give `day_of_year` or `eras`, not both")
             dt.date.fromisoformat(f"2001-{self.day_of_year}")
         return self
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import ValidationError
 
 from clinical_assets.trials.errors import ContractError, SnapshotError, SourceError
 from clinical_assets.trials.snapshot import Snapshot, SnapshotStore, ingest
@@ -168,6 +169,26 @@ def test_years_and_eras_give_index_dates(tmp_path: Path, store: SnapshotStore) -
     eras = contract(columns=columns, index_date={**rule, "eras": {2000: "1999-02-03"}})
     with pytest.raises(ContractError, match=r"column 'enrolled' holds no valid date .* \(2 of 3 rows\)"):
         ingest("tiny", source(tmp_path, text), eras, store)
+
+
+def test_days_since_a_date_give_index_dates(tmp_path: Path, store: SnapshotStore) -> None:
+    text = CSV.replace("2001-03-01", "366").replace("2001-05-01", "0").replace("2000-01-01", "2778")
+    columns = changed_column("enrolled", dtype="integer")
+    rule = {"kind": "calendar", "column": "enrolled", "days_since": "1960-01-01", "note": "n"}
+    counted = contract(columns=columns, index_date=rule)
+    dates = ingest("tiny", source(tmp_path, text), counted, store).read()["index_date"]
+    assert dates.dt.strftime("%Y-%m-%d").tolist() == ["1967-08-10", "1961-01-01", "1960-01-01"]
+    with pytest.raises(ContractError, match=r"column 'enrolled' holds no valid date .* \(1 of 3 rows\)"):
+        ingest("tiny", source(tmp_path, text.replace("010,0,", "010,,")), counted, store)
+    with pytest.raises(ValidationError, match="give one of `day_of_year`, `eras` and `days_since`"):
+        contract(columns=columns, index_date={**rule, "day_of_year": "07-01"})
+
+
+def test_a_time_rounded_down_to_zero_is_follow_up(tmp_path: Path, store: SnapshotStore) -> None:
+    text = CSV.replace(",24,dead", ",0,dead")
+    endpoint = contract().endpoint.model_dump() | {"time_for_zero": 0.5}
+    times = ingest("tiny", source(tmp_path, text), contract(endpoint=endpoint), store).read()["time"]
+    assert times.tolist() == [48 * 30.4375, 0.5 * 30.4375, 12 * 30.4375]
 
 
 def test_damaged_snapshot_is_noticed_when_read_and_when_ingested_again(tmp_path: Path, store: SnapshotStore) -> None:
