@@ -69,6 +69,10 @@ class Retraining(_Section):
     cron: str = Field(default="0 3 * * 1", pattern=r"^\S+ \S+ \S+ \S+ \S+$")
 
 
+_ICD10 = r"[A-Z]\d\d(\.[\dA-Z]+)?(-[A-Z]\d\d)?"
+"""A category, a subcategory, or a range of categories: C50, C74.0, C49.A, C65-C66."""
+
+
 class CancerType(_Section):
     """One clinical question on one disease. `gates`, `rollout`, `models` and `retraining` hold the resolved values:
     built-in defaults, then configs/platform.yaml, then the cancer type's own file.
@@ -76,7 +80,7 @@ class CancerType(_Section):
 
     slug: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     title: str = Field(min_length=1)
-    icd10: str = Field(pattern=r"^[A-Z]\d\d(\.\d+)?(-[A-Z]\d\d)?$")
+    icd10: str = Field(pattern=rf"^{_ICD10}(,{_ICD10})*$")
     task: Literal["prognosis", "diagnosis"]
     tier: Tier
     tier_reason: str = Field(min_length=1, description="why the cohort can or cannot carry a clinical-tier claim")

@@ -13,7 +13,7 @@ from clinical_assets.trials.errors import ContractError, SourceError
 from clinical_assets.trials.sources import simulated
 from clinical_assets.trials.sources.kinds import Reading, kind_reader
 from clinical_assets.trials.sources.rows import apply_row_rules, without_missing_text
-from clinical_assets.trials.sources.spec import SourceSpec
+from clinical_assets.trials.sources.spec import ROW_RULES, SourceSpec
 from clinical_assets.trials.table_digest import table_sha256
 
 
@@ -42,7 +42,7 @@ def read_source(source: SourceSpec, contract: CohortContract) -> RawTable:
     reading = simulated.read(source, contract) if made else kind_reader(source.kind).read(source)
     content = _pinned_content(reading, source)
     _check_columns(reading.frame, source, contract)
-    used = {column.source_name for column in contract.columns} | {*source.where, *source.require, *source.above}
+    used = {column.source_name for column in contract.columns}.union(*(getattr(source, rule) for rule in ROW_RULES))
     cells = reading.frame.rename(columns=str).filter(list(used), axis="columns")
     rows, flow = apply_row_rules(without_missing_text(cells, source.missing), source)
     return RawTable(
@@ -84,7 +84,7 @@ def _check_columns(frame: pd.DataFrame, source: SourceSpec, contract: CohortCont
         problems.append(f"`other_columns` matches no undeclared column: {', '.join(idle)} (remove the pattern)")
     if twice := sorted({name for name in found if found.count(name) > 1}):
         problems.append(f"more than once in the source: {', '.join(twice)}")
-    for rule in ("where", "require", "above"):
+    for rule in ROW_RULES:
         if unknown := sorted(set(getattr(source, rule)) - set(found)):
             problems.append(f"named in `source.{rule}` but missing: {', '.join(unknown)}")
     if problems:

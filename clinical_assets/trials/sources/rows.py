@@ -22,7 +22,7 @@ def without_missing_text(frame: pd.DataFrame, missing: tuple[str, ...]) -> pd.Da
 
 
 def apply_row_rules(frame: pd.DataFrame, source: SourceSpec) -> tuple[pd.DataFrame, list[tuple[str, int]]]:
-    """The rows that `where`, `require` and `above` keep, and the number left after each rule, in this order.
+    """The rows that the `ROW_RULES` of the source keep, and the number left after each rule, in their order.
 
     Raises:
         ContractError: a column of `above` holds text, the source is empty, or no row is left.
@@ -43,10 +43,16 @@ def apply_row_rules(frame: pd.DataFrame, source: SourceSpec) -> tuple[pd.DataFra
         keep(f"{name} = {' or '.join(listed)}", codes(frame[name]).isin(listed).to_numpy(bool))
     for name in source.require:
         keep(f"{name} present", frame[name].notna().to_numpy(bool))
+    for name in source.absent:
+        keep(f"{name} absent", frame[name].isna().to_numpy(bool))
     for name, limit in source.above.items():
         values, unreadable = numbers(frame[name])
         if unreadable.any():
             problem = f"holds text in {int(unreadable.sum())} of {len(frame)} rows, `source.above` needs numbers"
             raise ContractError(f"{source.label}: column {name!r} {problem}; list the text in `source.missing`")
         keep(f"{name} above {limit:g}", values > limit)
+    if source.first_per:
+        subjects = pd.DataFrame({name: codes(frame[name]) for name in source.first_per})
+        again = subjects.duplicated() & subjects.notna().all(axis="columns")
+        keep(f"first row per {', '.join(source.first_per)}", ~again.to_numpy(bool))
     return frame.reset_index(drop=True), flow

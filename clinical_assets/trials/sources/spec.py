@@ -40,6 +40,9 @@ _ELSEWHERE = re.compile(r"://|^[\w.-]+@[\w.-]+:")
 """A URL, or Git's short form of one: not a path of this machine."""
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 
+ROW_RULES = ("where", "require", "absent", "above", "first_per")
+"""Fields of `SourceSpec` that say which rows are kept, in the order in which they apply."""
+
 Code = str | float
 """A value of a source column, compared as `codes.code` spells it."""
 
@@ -49,7 +52,8 @@ class SourceSpec(BaseModel):
     No field takes a password: credentials come from the environment.
 
     Which rows are kept: those with one of the given values in every column of `where`, nothing missing in the columns
-    of `require`, and a number strictly above the given one in every column of `above`. Names are source columns.
+    of `require`, nothing filled in in the columns of `absent`, and a number strictly above the given one in every
+    column of `above`; then the first of the rows that agree in the columns of `first_per`. Names are source columns.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -76,7 +80,9 @@ class SourceSpec(BaseModel):
     missing: tuple[str, ...] = Field(("", "NA"), description="text that stands for a missing value")
     where: dict[str, Code | Annotated[tuple[Code, ...], Field(min_length=1)]] = Field(default_factory=dict)
     require: tuple[str, ...] = ()
+    absent: tuple[str, ...] = Field((), description="columns that mark rows to leave out: withdrawn, excluded")
     above: dict[str, float] = Field(default_factory=dict)
+    first_per: tuple[str, ...] = Field((), description="columns that identify a subject who has several rows")
     content_sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
     data_status: DataStatus
     licence: str = Field(min_length=1)
