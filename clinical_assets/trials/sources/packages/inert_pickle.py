@@ -31,14 +31,10 @@ def read_inert(data: bytes, allowed: Collection[tuple[str, str]]) -> Any:
     stands for a class of `Inert` of that name, so calls are recorded instead of made.
 
     Raises:
-        pickle.UnpicklingError: another name, a persistent reference, or a pickle that is damaged.
+        pickle.UnpicklingError: another name, or a persistent reference.
+        Exception: a damaged pickle, or one that treats records as something else, fails in as many ways as Python has.
     """
-    try:
-        return _Reader(data, allowed).load()
-    except pickle.UnpicklingError:
-        raise
-    except Exception as error:  # a pickle that treats records as something else fails in as many ways as Python has
-        raise pickle.UnpicklingError(f"malformed: {type(error).__name__}: {error}") from error
+    return _Reader(data, allowed).load()
 
 
 class _Reader(pickle.Unpickler):

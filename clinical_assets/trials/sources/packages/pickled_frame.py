@@ -51,8 +51,7 @@ def table(record: Inert) -> pd.DataFrame:
     """The DataFrame that `record` describes; a named index becomes the first column, another one is left out.
 
     Raises:
-        ValueError, TypeError, LookupError, AttributeError: `record` is no DataFrame, or one of a kind not met in the
-            packages (sparse columns, dates).
+        Exception: `record` is no DataFrame, or one of a kind not met in the packages (sparse columns, dates).
     """
     state = record.state
     manager = state["_mgr"] if "_mgr" in state else state["_data"]
@@ -64,7 +63,7 @@ def table(record: Inert) -> pd.DataFrame:
         for position, column in zip(_places(positions, len(names)), block if block.ndim == 2 else [block], strict=True):
             columns[position] = column
     label = axes[1].arguments[1].get("name")
-    frame = pd.DataFrame(dict(enumerate(columns)), copy=False).set_axis(names, axis="columns")
+    frame = pd.DataFrame(dict(enumerate(columns))).set_axis(list(names), axis="columns")
     if len(frame) != len(rows):
         raise ValueError(f"columns of {len(frame)} rows under an index of {len(rows)}")
     if label is not None:
@@ -89,10 +88,10 @@ def _places(positions: Inert, columns: int) -> Iterator[int]:
         yield from _values(positions).tolist()
 
 
-def _index(record: Inert) -> np.ndarray:
+def _index(record: Inert) -> range | np.ndarray:
     kind, content = record.arguments
     if kind.__name__ == "RangeIndex":
-        return np.arange(content["start"], content["stop"], content["step"])
+        return range(content["start"], content["stop"], content["step"])
     return _values(content["data"])
 
 
@@ -112,7 +111,7 @@ def _values(record: Inert) -> np.ndarray:
     if name == "__pyx_unpickle_NDArrayBacked":
         kind, stored, _ = record.state
         if record.arguments[0].__name__ == "Categorical":
-            return np.array([*_index(kind.state["categories"]).tolist(), None], dtype=object)[_values(stored)]
+            return np.array([*_index(kind.state["categories"]), None], dtype=object)[_values(stored)]
         return _values(stored)
     raise ValueError(f"holds {name}, which is not read")
 
