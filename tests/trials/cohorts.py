@@ -56,5 +56,10 @@ def source(directory: Path, text: str = CSV, **changes: Any) -> SourceSpec:
     return SourceSpec.model_validate({"kind": "csv", "path": str(file), **ORIGIN, **changes})
 
 
+def csv_at(path: str, **changes: Any) -> SourceSpec:
+    """A csv file that lies at `path`, wherever that is."""
+    return SourceSpec.model_validate({"kind": "csv", "path": path, **ORIGIN, **changes})
+
+
 def packaged(package: str, dataset: str, **changes: Any) -> SourceSpec:
     return SourceSpec.model_validate({"kind": "package", "package": package, "dataset": dataset, **ORIGIN, **changes})

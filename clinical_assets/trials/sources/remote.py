@@ -13,7 +13,7 @@ _INSTALL = {"s3": "'clinical-assets[s3]'", "s3a": "'clinical-assets[s3]'", "gs":
             "az": "adlfs", "abfs": "adlfs", "http": "aiohttp", "https": "aiohttp"}  # fmt: skip
 _VERSION = ("VersionId", "version_id", "generation", "ETag", "etag", "md5Hash", "md5")
 """What stores call the identity of an object's content."""
-_STATUS = ("size", "LastModified", "last_modified", "updated", "mtime", "modified", "created")
+_TIMES = ("LastModified", "last_modified", "updated", "mtime", "modified", "created")
 
 
 def fetch(url: str, folder: Path) -> tuple[Path, str]:
@@ -31,12 +31,12 @@ def fetch(url: str, folder: Path) -> tuple[Path, str]:
         raise _unreadable(url, error) from None
     if _status(url) != before:
         raise SourceError(f"{url} changed while it was read; run again")
-    named = [f"{key} {value.strip(chr(34))}" for key, value in before.items() if key in _VERSION]
+    named = [f"{key} {value}" for key, value in before.items() if key in _VERSION]
     return target, ", ".join(named)
 
 
 def state(url: str) -> list[str]:
-    """Version, size and time of the object: one request for its head.
+    """Size of the object and its version, or its times where the store keeps no version: one request for its head.
 
     Raises:
         SourceError: as `fetch`.
@@ -53,7 +53,9 @@ def _status(url: str) -> Mapping[str, str]:
         raise _unreadable(url, error) from None
     if found.get("type") == "directory":
         raise SourceError(f"{url} is a directory; give the URL of one object")
-    return {key: str(found[key]) for key in (*_VERSION, *_STATUS) if found.get(key) is not None}
+    known = {key: str(value).strip('"') for key, value in found.items() if value is not None}
+    named = [key for key in _VERSION if key in known] or [key for key in _TIMES if key in known]
+    return {key: known[key] for key in ("size", *named) if key in known}
 
 
 def _file_system(url: str) -> tuple[Any, str]:

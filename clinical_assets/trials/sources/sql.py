@@ -27,14 +27,15 @@ _SELECTS = re.compile(r"\s*(select|with)\b", re.IGNORECASE)
 
 
 def read(spec: SourceSpec) -> Reading:
-    """Rows of `table` or `query`, sorted by `order_by` as Python compares values, whatever the server's collation.
+    """Rows of `table` or `query` and the version, in one transaction; sorted by `order_by` as Python compares values,
+    whatever the server's collation.
 
     Raises:
         SourceError: no URL in the environment, another kind of database, a refused connection or query, a query that
             is no single SELECT, or rows that `order_by` does not tell apart.
     """
     with _connection(spec) as connection:
-        frame = pd.read_sql_query(_rows(spec), connection)  # one transaction: rows and version belong together
+        frame = pd.read_sql_query(_rows(spec), connection)
         version = _version(spec, connection)
     return Reading(_ordered(frame, spec), version=f"{spec.version_query}: {version}" if version else "")
 
@@ -63,10 +64,10 @@ def _rows(spec: SourceSpec) -> Executable:
 def _version(spec: SourceSpec, connection: Connection) -> str:
     if not spec.version_query:
         return ""
-    row = connection.execute(_statement(spec, spec.version_query)).one_or_none()
-    if row is None or len(row) != 1:
+    rows = connection.execute(_statement(spec, spec.version_query)).fetchmany(2)
+    if len(rows) != 1 or len(rows[0]) != 1:
         raise SourceError(f"{spec.label}: `source.version_query` must give one row with one value")
-    return str(row[0])
+    return str(rows[0][0])
 
 
 def _statement(spec: SourceSpec, query: str) -> Executable:
@@ -76,7 +77,7 @@ def _statement(spec: SourceSpec, query: str) -> Executable:
     text = query.strip().removesuffix(";")
     if ";" in text or not _SELECTS.match(text):
         raise SourceError(f"{spec.label}: a query must be one SELECT without `;`; use a view for anything longer")
-    return sqlalchemy.text(text.replace(":", r"\:")).execution_options(no_parameters=True)
+    return sqlalchemy.text(text.replace(":", r"\:"))
 
 
 def _ordered(frame: pd.DataFrame, spec: SourceSpec) -> pd.DataFrame:

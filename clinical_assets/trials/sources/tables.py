@@ -66,7 +66,9 @@ def _parquet(file: StoredFile, spec: SourceSpec) -> pd.DataFrame:
 
 
 def _sas(file: StoredFile, spec: SourceSpec) -> pd.DataFrame:
-    """Numbers as float64, text, dates and times as Python's own; missing (`.`, `.A`, ...) as NaN."""
+    """Numbers as float64, text, dates and times as Python's own; missing (`.`, `.A`, ...) as NaN. The variables' labels
+    are in `attrs["labels"]`.
+    """
     import pyreadstat
 
     suffix = file.path.suffix.lower()
@@ -74,10 +76,12 @@ def _sas(file: StoredFile, spec: SourceSpec) -> pd.DataFrame:
     if suffix not in readers:
         raise SourceError(f"file {file.name}: a SAS file ends in .xpt or .sas7bdat; rename it")
     try:
-        return readers[suffix](str(file.path), encoding=spec.encoding or None)[0]
+        frame, meta = readers[suffix](str(file.path), encoding=spec.encoding or None)
     except (pyreadstat.ReadstatError, pyreadstat.PyreadstatError, ValueError, OSError) as error:
         remedy = "write it again, or declare `source.encoding`, for instance WINDOWS-1252"
         raise SourceError(f"file {file.name} is not readable as SAS {suffix}: {error}; {remedy}") from error
+    frame.attrs["labels"] = {name: label for name, label in meta.column_names_to_labels.items() if label}
+    return frame
 
 
 _PARSERS = {"csv": _csv, "parquet": _parquet, "sas": _sas}
