@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from clinical_assets.commands import gates
 from clinical_assets.foundation.files import write_atomic
 from clinical_assets.foundation.home import Home
 
@@ -132,6 +133,10 @@ def backfill(
     if json_file is not None:
         write_atomic(json_file, as_json(outcomes, seconds).encode())
     raise typer.Exit(exit_code(outcomes, len(chosen)))
+
+
+app.command()(gates.gate)
+app.command()(gates.waive)
 
 
 @app.command()

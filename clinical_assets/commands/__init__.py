@@ -1,0 +1,1 @@
+"""Groups of commands of `clinical`, one module for each kind of work; `cli` puts them together."""
