@@ -18,8 +18,8 @@ class CatalogError(ValueError):
     """The configuration cannot be used."""
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """Safe YAML in which a key may appear only once in a mapping."""
+class _StrictLoader(yaml.CSafeLoader):
+    """Safe YAML in which a key may appear only once in a mapping. libyaml reads ten times as fast as pure Python."""
 
 
 def _mapping_without_duplicates(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
