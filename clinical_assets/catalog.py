@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CancerType", "Catalog", "CatalogError", "UnknownCancerType", "configs_directory", "json_schema", "load_catalog",
-    "platform_defaults",
+    "platform_defaults", "simulated_files",
 ]  # fmt: skip
 
 SIMULATED = "simulated"
@@ -208,11 +208,16 @@ def load_catalog(directory: Path | None = None) -> Catalog:
     if not files:
         raise CatalogError(f"{root / 'cancers'}: no *.yaml file found; set CLINICAL_CONFIGS to the configs directory")
     stamps = []
-    for file in [root / "platform.yaml", *files, *sorted((root / SIMULATED).glob("*.yaml"))]:
+    for file in [root / "platform.yaml", *files, *simulated_files(root)]:
         if file.exists():
             status = file.stat()
             stamps.append((file, status.st_mtime_ns, status.st_size))
     return _load(root, tuple(stamps))
+
+
+def simulated_files(directory: Path | None = None) -> list[Path]:
+    """Files of the simulated cohorts, in the catalogue or not."""
+    return sorted(((directory or configs_directory()) / SIMULATED).glob("*.yaml"))
 
 
 @lru_cache(maxsize=8)

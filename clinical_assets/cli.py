@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from clinical_assets.commands import gates
+from clinical_assets.commands import cancers, gates
 from clinical_assets.foundation.files import write_atomic
 from clinical_assets.foundation.home import Home
 
@@ -83,17 +83,7 @@ def down() -> None:
     console.print("stopped" if stop(Home.from_env()) else "no data plane was running")
 
 
-@app.command()
-def cancers() -> None:
-    """List the catalogue."""
-    from clinical_assets.catalog import load_catalog
-
-    table = Table("cancer type", "title", "task", "tier", "source", "data")
-    for slug, cancer in load_catalog().items():
-        table.add_row(
-            slug, cancer.title, cancer.task, cancer.tier.value, cancer.source.label, cancer.source.data_status
-        )
-    console.print(table)
+app.command()(cancers.cancers)
 
 
 @app.command()

@@ -7,12 +7,13 @@ import os
 import struct
 import zlib
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from clinical_assets.trials.errors import SourceError
 from clinical_assets.trials.sources.packages.datasets import no_such_dataset
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _LIBRARIES = ("/usr/local/lib/R/site-library", "/usr/lib/R/site-library", "/usr/lib/R/library")
 
@@ -65,6 +66,8 @@ def read(package: str, dataset: str, folder: Path) -> tuple[pd.DataFrame, Path]:
         raise
     except Exception as error:  # rdata raises whatever the damage leads to
         raise SourceError(f"{file} is not readable as an R database ({error}); install the package again") from error
+    import pandas as pd
+
     if not isinstance(frame, pd.DataFrame):
         raise SourceError(f"data set {dataset} of R package {package} is no data frame but {type(frame).__name__}")
     texts = {name: column.astype(object) for name, column in frame.items() if column.dtype == "category"}
