@@ -94,6 +94,7 @@ def gather(
         artifacts_text={
             "model.json": (directory / "model.json").read_text(),
             "manifest.json": data.snapshot.manifest.model_dump_json(),
+            "context_of_use.json": cancer.context_of_use.model_dump_json(),
         },
         known_contacts=tuple(owner for owner in cancer.owners if "@" in owner),
     )
@@ -126,7 +127,8 @@ def verdict_input(cancer: CancerType, model: ModelReference, champion: str, ledg
     return sha256_json(
         [
             model.model_dump(), cancer.contract.digest, cancer.gates.digest, cancer.tier, champion,
-            [str(waiver) for waiver in waivers], code_digest("trials", "modeling", "gates"), environment_digest(),
+            cancer.context_of_use.model_dump(), [str(waiver) for waiver in waivers],
+            code_digest("trials", "modeling", "gates"), environment_digest(),
         ]
     )  # fmt: skip
 

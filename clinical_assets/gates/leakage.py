@@ -16,7 +16,7 @@ from clinical_assets.gates.thresholds import PerformancePolicy
 from clinical_assets.gates.verdict import GateName, Verdict
 from clinical_assets.modeling.curves import HorizonLabels, horizon_labels
 from clinical_assets.modeling.outcomes import Outcomes
-from clinical_assets.trials.contract import Column
+from clinical_assets.trials.contract import CohortContract, Column
 
 GATE = GateName.PERFORMANCE
 
@@ -47,32 +47,26 @@ def availability(case: Case) -> Finding:
 
 @check(GATE, "MP15b", "No feature gives the outcome away", "largest time-dependent AUC of one feature")
 def separation(case: Case) -> Finding:
-    """Cumulative/dynamic AUC (Uno et al. 2007; 1/G weights) of each feature and of its missingness, training rows."""
+    """`largest_separation` on the training rows."""
     facts, policy = case.facts, case.policy.performance
     outcomes = Outcomes.from_frame(facts.train, facts.contract.endpoint)
-    moments = _moments(outcomes, policy)
     binary = outcomes.kind == "binary"
     block = policy.leak_label if binary else policy.leak_block
     warn = policy.leak_block if binary else policy.leak_warn
     common: dict[str, Any] = {
         "n": outcomes.n,
         "events": outcomes.events,
-        "threshold": f"below {block:g} (warn from {warn:g}) at each of {len(moments)} early times",
+        "threshold": f"below {block:g} (warn from {warn:g}) at each early time",
         "threshold_source": PerformancePolicy.source("leak_label" if binary else "leak_block"),
     }
-    if not moments:
+    worst = largest_separation(facts.train, facts.contract, policy)
+    if not worst:
         return Finding(
             Verdict.INCONCLUSIVE,
             f"no early time has {policy.leak_min_events} events before it and subjects after it",
             "review the contract's available_at by hand",
             **common,
         )
-    worst = {
-        column.name: max(
-            _separation(values, labels) for labels in moments for values in _readings(facts.train[column.name], column)
-        )
-        for column in facts.contract.features
-    }
     name = max(worst, key=worst.__getitem__)
     common |= {"value": worst[name], "details": {"largest_auc": dict(sorted(worst.items(), key=lambda item: -item[1]))}}
     found = [f"{feature} {value:.3f}" for feature, value in worst.items() if value >= warn]
@@ -82,6 +76,21 @@ def separation(case: Case) -> Finding:
     if found:
         return Finding(Verdict.WARN, f"separates suspiciously well: {', '.join(found)}", remedy, **common)
     return Finding(Verdict.PASS, f"at most {worst[name]:.3f} ({name})", **common)
+
+
+def largest_separation(frame: pd.DataFrame, contract: CohortContract, policy: PerformancePolicy) -> dict[str, float]:
+    """For each feature, or its missingness, the largest cumulative/dynamic AUC (Uno et al. 2007; 1/G weights) at early
+    times; empty where no early time has enough events. `frame` is a canonical table.
+    """
+    moments = _moments(Outcomes.from_frame(frame, contract.endpoint), policy)
+    if not moments:
+        return {}
+    return {
+        column.name: max(
+            _separation(values, labels) for labels in moments for values in _readings(frame[column.name], column)
+        )
+        for column in contract.features
+    }
 
 
 def _moments(outcomes: Outcomes, policy: PerformancePolicy) -> list[HorizonLabels]:

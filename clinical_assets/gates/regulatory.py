@@ -5,7 +5,7 @@ A passed check says that a control has evidence here. It never says that a syste
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from clinical_assets.gates.policy import GatePolicy
 from clinical_assets.gates.thresholds import RegulatoryPolicy
 from clinical_assets.gates.verdict import GateName, GateReport, Verdict
 from clinical_assets.trials.data_status import SUBJECT_PREFIX
+from clinical_assets.trials.placeholder import TO_BE_COMPLETED
 
 GATE = GateName.REGULATORY
 CLOCK_SKEW = 300.0
@@ -245,3 +246,40 @@ def evidence_from_patients(case: Case) -> Finding:
             **common,
         )
     return Finding(Verdict.PASS, f"the data are {status}", **common)
+
+
+@check(GATE, "RG13", "Declarations are complete", "declarations left to be completed")
+def declarations(case: Case) -> Finding:
+    """No placeholder of a draft stands in the contract, the manifest or a text that is kept."""
+    facts = case.facts
+    left = [f"contract.{key}" for key in _placeholders(facts.contract.model_dump(mode="json"))]
+    left += [f"manifest.{key}" for key in _placeholders(facts.manifest)]
+    left += [name for name, text in facts.artifacts_text.items() if TO_BE_COMPLETED in text]
+    common: dict[str, Any] = {
+        "value": float(len(left)),
+        "n": 2 + len(facts.artifacts_text),
+        "threshold": "0",
+        "threshold_source": "TRIPOD+AI: data source, outcome and predictors with units; FDA 2025: context of use",
+        "details": {"left": left},
+    }
+    if left:
+        return Finding(
+            Verdict.BLOCK,
+            f"{len(left)} declarations are left to be completed: {', '.join(left[:5])}{', ...' * (len(left) > 5)}",
+            f"replace each `{TO_BE_COMPLETED}` in the cancer type's file, then materialize it again",
+            **common,
+        )
+    return Finding(Verdict.PASS, f"nothing is left open in {common['n']} texts", **common)
+
+
+def _placeholders(value: Any, place: str = "") -> Iterator[str]:
+    """Keys below which the placeholder stands; an entry of a list goes by its own name."""
+    if isinstance(value, Mapping):
+        for key, below in value.items():
+            yield from _placeholders(below, f"{place}.{key}".lstrip("."))
+    elif isinstance(value, list | tuple):
+        for position, entry in enumerate(value):
+            name = entry.get("name", position) if isinstance(entry, Mapping) else position
+            yield from _placeholders(entry, f"{place}.{name}")
+    elif isinstance(value, str) and TO_BE_COMPLETED in value:
+        yield place

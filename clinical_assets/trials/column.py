@@ -6,6 +6,8 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from clinical_assets.trials.placeholder import TO_BE_COMPLETED
+
 UNITS = (
     "1", "count", "score", "percent", "day", "week", "month", "year", "mm", "cm", "cm2", "m2", "um", "um2", "kg", "g",
     "lb", "kcal/day", "fmol/mg", "ng/mL", "ug/L", "mg/dL", "g/dL", "g/L", "umol/L", "mmol/L", "U/L", "[ka'U]", "10^9/L",
@@ -63,7 +65,7 @@ class Column(BaseModel):
     @field_validator("unit")
     @classmethod
     def _known_unit(cls, value: str | None) -> str | None:
-        if value is not None and value not in UNITS:
+        if value is not None and value not in (*UNITS, TO_BE_COMPLETED):
             raise ValueError(f"unit {value!r} is not known; use one of {', '.join(UNITS)}")
         return value
 

@@ -11,6 +11,7 @@ from clinical_assets.gates import regulatory
 from clinical_assets.gates.facts import AuditState, ReleaseFacts, SignatureFact, VerifiedApproval
 from clinical_assets.gates.identifiers import identifier_name, scan
 from clinical_assets.gates.verdict import CheckResult, Verdict
+from clinical_assets.trials.placeholder import TO_BE_COMPLETED
 
 from .cohorts import NOW, POLICY, found, release, with_frames
 
@@ -222,3 +223,24 @@ class TestEvidenceFromPatients:
         result = judged(replace(facts, test=test), "RG21")
         assert result.verdict is Verdict.BLOCK
         assert "1 subjects are named simulated-" in result.reason
+
+
+class TestDeclarations:
+    def test_a_draft_is_stopped_with_the_keys_that_a_person_must_fill(self):
+        facts = release("colon")
+        columns = [
+            column.model_copy(update={"unit": TO_BE_COMPLETED}) if column.name == "nodes" else column
+            for column in facts.contract.columns
+        ]
+        draft = replace(
+            facts,
+            contract=facts.contract.model_copy(update={"columns": tuple(columns)}),
+            manifest={**facts.manifest, "licence": f"{TO_BE_COMPLETED}: who allows what"},
+            artifacts_text={"context_of_use.json": f'{{"users": "{TO_BE_COMPLETED}"}}'},
+        )
+        result = judged(draft, "RG13")
+        assert result.verdict is Verdict.BLOCK
+        assert result.details["left"] == ["contract.columns.nodes.unit", "manifest.licence", "context_of_use.json"]
+
+    def test_a_complete_contract_passes(self):
+        assert judged(release("colon"), "RG13").verdict is Verdict.PASS
