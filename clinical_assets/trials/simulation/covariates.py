@@ -31,7 +31,7 @@ def draw(simulation: Simulation, columns: Mapping[str, Column]) -> dict[str, np.
 def quantile(marginal: Marginal, column: Column, p: np.ndarray) -> np.ndarray:
     """Values of `marginal` at the probabilities p (n,), within the plausible range of `column`."""
     if isinstance(marginal, Bernoulli):
-        return (p < marginal.share).astype(np.float64)
+        return (p >= 1.0 - marginal.share).astype(np.float64)
     if isinstance(marginal, Categorical):
         return np.searchsorted(_cumulative([marginal.shares[name] for name in column.categories or ()]), p, "right")
     low, high = column.plausible_range or (-math.inf, math.inf)
