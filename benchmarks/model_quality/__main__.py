@@ -12,7 +12,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from benchmarks.model_quality.cohorts import Subjects, load_cohort
 from benchmarks.model_quality.comparison import Summary, summarise
 from benchmarks.model_quality.evaluation import Plan, key
-from benchmarks.model_quality.figure import forest_plot
 from benchmarks.model_quality.procedures import ALL
 from benchmarks.model_quality.report import markdown, show
 from benchmarks.model_quality.results import Results, ResultsError, sole_writer
@@ -39,9 +38,11 @@ model_quality.svg (differences by cohort) into --out.
 Exit codes: 0 all finished, 1 some cohort or procedure failed (named in the report), 2 it could not run.
 """
 
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 console = Console(highlight=False)
 
 
+@app.command(help=HELP)
 def main(
     cancers: Annotated[str, typer.Option(help="cancer types, separated by commas; default: all")] = "",
     procedures: Annotated[str, typer.Option(help=f"some of {','.join(ALL)}; default: all")] = "",
@@ -108,11 +109,11 @@ def _publish(summary: Summary, results: Results, out: Path) -> None:
     show(summary, console)
     write_atomic(out / "model_quality.md", markdown(summary, results).encode())
     if summary.contests:
+        from benchmarks.model_quality.figure import forest_plot
+
         forest_plot(summary, out / "model_quality.svg")
     console.print(f"{out}/model_quality.json, .md, .svg")
 
 
 if __name__ == "__main__":
-    command = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-    command.command(help=HELP)(main)
-    command()
+    app()

@@ -15,7 +15,7 @@ from benchmarks.model_quality.task import Forecast, Task
 STRENGTHS = np.logspace(-3, 2, 16)
 TREES = 500
 TRIAL_TREES = 200
-FOREST_SETTINGS = tuple((leaf, share) for leaf in (1, 3, 8, 15) for share in ("sqrt", 0.6))
+FOREST_SETTINGS = tuple((leaf, share) for leaf in (1, 3, 10) for share in ("sqrt", 0.6))
 _INNER_FOLDS = 5
 _EDGE = 1e-6
 

@@ -39,15 +39,15 @@ def key(cohort: Cohort, name: str, plan: Plan) -> str:
 
     A change of the platform's modelling code makes the platform run again, and leaves its peers alone.
     """
-    code = [_code_digest(), code_digest("modeling/metrics")]
+    code = [_code_digest(*_LEARNING), code_digest("modeling/metrics")]
     if name == PLATFORM:
-        code += [code_digest("modeling"), cohort.cancer.models.model_dump(mode="json")]
+        code += [_code_digest("platform_search"), code_digest("modeling"), cohort.cancer.models.model_dump(mode="json")]
     return sha256_json([cohort.data_sha256, name, asdict(plan), code])
 
 
 @lru_cache
-def _code_digest() -> str:
-    return sha256_json([sha256_file(Path(__file__).with_name(f"{name}.py")) for name in _LEARNING])
+def _code_digest(*modules: str) -> str:
+    return sha256_json([sha256_file(Path(__file__).with_name(f"{name}.py")) for name in modules])
 
 
 def evaluate(cohort: Cohort, name: str, plan: Plan) -> dict[str, Any]:

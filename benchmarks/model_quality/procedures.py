@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from importlib import import_module
 
-from benchmarks.model_quality.task import Forecast, Procedure, Task
+from benchmarks.model_quality.task import Procedure
 from clinical_assets.modeling.outcomes import Kind
 
 PLATFORM = "platform"
@@ -42,28 +42,10 @@ def procedure(name: str, kind: Kind) -> Procedure:
         KeyError: unknown name.
     """
     if name == PLATFORM:
-        return _platform
+        return import_module("benchmarks.model_quality.platform_search").platform
     if name == TWIN:
         forest = procedure("forest", kind)
         return lambda task: forest(replace(task, seed=task.seed + 1_000_003))
     module = import_module(f"benchmarks.model_quality.{kind}_peers")
     survival, binary = {**PEERS, NULL: ("kaplan_meier", "prevalence")}[name]
     return getattr(module, survival if kind == "survival" else binary)
-
-
-def _platform(task: Task) -> Forecast:
-    """Everything the platform does to training data: cross-validation of every family, choice, recalibration, refit."""
-    from clinical_assets.modeling.determinism import single_thread
-    from clinical_assets.modeling.encoder import features_of
-    from clinical_assets.modeling.selection import Procedure as PlatformProcedure
-
-    options = task.cancer.models
-    contract = task.cancer.contract
-    search = PlatformProcedure(
-        features_of(contract), options.families, task.outcomes.kind, task.horizon, seed=task.seed
-    )
-    with single_thread():
-        found = search.run(task.train, task.outcomes, options.folds)
-        model = found.candidate
-        survival = None if task.times is None else model.survival(task.test, task.times)
-        return Forecast(model.risk(task.test, task.horizon), survival, {"family": found.family})

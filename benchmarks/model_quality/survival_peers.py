@@ -23,7 +23,7 @@ L1_RATIOS = (0.02, 0.5, 1.0)
 TREES = 100
 FOREST_TIMES = 150
 """Distinct follow-up times a forest distinguishes, the default (`ntime`) of randomForestSRC; it bounds memory."""
-FOREST_SETTINGS = tuple((leaf, share) for leaf in (3, 8, 15, 30) for share in ("sqrt", 0.6))
+FOREST_SETTINGS = tuple((leaf, share) for leaf in (3, 10, 30) for share in ("sqrt", 0.6))
 _INNER_FOLDS = 5
 
 
@@ -148,12 +148,12 @@ def _cross_validated_gain(
         model = CoxnetSurvivalAnalysis(l1_ratio=ratio, alphas=penalties).fit(rows[inside], _target(part))
         whole, own = rows @ model.coef_, rows[inside] @ model.coef_
         reached = len(model.alphas_)  # the path ends early where the fit is saturated
-        gains[:reached] += _partial_likelihood(whole, outcomes) - _partial_likelihood(own, part)
+        gains[:reached] += partial_likelihood(whole, outcomes) - partial_likelihood(own, part)
         gains[reached:] = -np.inf
     return gains
 
 
-def _partial_likelihood(scores: np.ndarray, outcomes: Outcomes) -> np.ndarray:
+def partial_likelihood(scores: np.ndarray, outcomes: Outcomes) -> np.ndarray:
     """(k,) log partial likelihood, Breslow's ties, of `scores` (n, k)."""
     order = np.argsort(-outcomes.times(), kind="stable")
     time, event, sorted_scores = outcomes.times()[order], outcomes.flag[order], scores[order]
