@@ -27,7 +27,7 @@ COHORTS = {  # subjects, events, features, data status
     "esophageal_squamous": (431, 81, 5, "real"),
     "larynx": (90, 50, 4, "real"),
     "leukemia_all": (1870, 736, 3, "real-simplified"),
-    "leukemia_aml": (1043, 879, 4, "real"),
+    "leukemia_aml": (1043, 879, 3, "real"),
     "leukemia_cml": (1977, 872, 2, "real-simplified"),
     "lung_small_cell": (48, 45, 5, "real"),
     "lymphoma_follicular": (541, 348, 4, "real"),
