@@ -1,12 +1,12 @@
 """Many small networks trained as one padded, masked, batched problem; torch and numpy only, on a CPU or a GPU.
 
-A network is a layer of softsign units beside a linear skip, so that with no units it is a Cox, logistic or
-discrete-time regression. Each network of a batch has its own rows, columns, units, loss, rates and seed, and
-stops on its own held-out rows. Gradients are written out by hand: one training step of the whole batch is four batched
-matrix products, a few elementwise passes and one AdamW update over stacked weights.
+A network is a layer of softsign units beside a linear skip: with strong penalties it is a ridge regression. Each
+network of a batch has its own rows, columns, units, loss, rates and seed, and stops on its own held-out rows.
+Gradients are written out by hand: one step of the whole batch is four batched matrix products, some elementwise passes
+and one Adam update over stacked weights.
 
-Padding depends on the network alone, and every operation works network by network. On a CPU (one thread) a network's
-weights are therefore the same to the last bit whatever else is in the batch.
+Padding depends on the network alone, and every operation works network by network: on a CPU a network's weights are the
+same to the last bit whatever else is in the batch.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 
 Loss = Literal["cox", "hazard", "binomial"]
 
-DECAY_RATES = (0.9, 0.999)  # of AdamW's moments (Loshchilov & Hutter 2019)
+MOMENTS = (0.9, 0.999)  # Adam's rates (Kingma & Ba 2015)
 EPSILON = 1e-8
 SMALLEST_LOG_RATIO = -60.0  # a hazard below exp(-60) of the largest counts as that much, so that no risk set is empty
 CHECK_EVERY = 10  # epochs between looks at how many networks still learn: a look makes the GPU wait
-CACHE_BYTES = 6 << 20  # working set of a batch on a CPU, about the cache of one core
+CACHE_BYTES = 8 << 20  # what a batch on a CPU may take, about the cache of one core
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,21 +52,23 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """One member of the batch.
+    """One network to train.
 
     Args:
         training: rows to learn from.
         held_out: rows whose loss decides when to stop.
-        loss: `cox` is the negative log partial likelihood per event (Breslow's ties; Katzman et al. 2018), `hazard`
-            that of one logit per interval (Gensheimer & Narasimhan 2019), `binomial` the cross-entropy, per row.
+        loss: negative log likelihood per row. `cox`: the partial one with Breslow's ties (Katzman et al. 2018);
+            `hazard`: of one logit per interval of time (Gensheimer & Narasimhan 2019); `binomial`: of a label.
+        seed: of the initial weights.
+        units: width of the hidden layer.
+        learning_rate: Adam's step.
+        skip_penalty: half of it times the squared weights of the skip is added to the loss, as in ridge regression.
+        unit_penalty: the same for the weights into and out of the units.
         breaks: right ends of the intervals of a `hazard` loss. Who is censored inside an interval counts by the share
             of it that was seen, as under a hazard constant there (Kvamme & Borgan 2021).
-        units: width of the hidden layer.
-        weight_decay: AdamW's, on all weights but biases and intercepts.
-        seed: of the initial weights.
 
     Raises:
-        ValueError: the samples do not fit the loss or each other, or training rows without an event.
+        ValueError: the samples do not fit the loss or each other, or hold no event for a partial likelihood.
     """
 
     training: Sample
@@ -74,8 +76,9 @@ class Network:
     loss: Loss
     seed: int
     units: int = 16
-    learning_rate: float = 0.02
-    weight_decay: float = 0.05
+    learning_rate: float = 0.03
+    skip_penalty: float = 0.3
+    unit_penalty: float = 0.03
     breaks: np.ndarray | None = None
 
     def __post_init__(self) -> None:
@@ -100,12 +103,12 @@ class Network:
 
 @dataclass(frozen=True)
 class Schedule:
-    """At most `epochs` steps; a network stops after `patience` epochs in which its held-out loss fell by less than
-    `gain` below its lowest, and keeps the weights of that lowest."""
+    """At most `epochs` full-batch steps. A network keeps the last weights whose held-out loss is within `slack` of its
+    lowest so far, and stops `patience` epochs later: with few held-out events the lowest itself comes too early."""
 
-    epochs: int = 200
-    patience: int = 15
-    gain: float = 1e-5
+    epochs: int = 60
+    patience: int = 8
+    slack: float = 0.005
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,7 @@ class Weights:
 
 @dataclass(frozen=True)
 class Fitted:
-    """Weights at the lowest held-out loss, that loss, and the epoch at which it was reached."""
+    """The weights that were kept, the lowest held-out loss, and the epoch of the weights."""
 
     weights: Weights
     held_out_loss: float
@@ -134,36 +137,38 @@ class Fitted:
 
 
 def softsign(values: np.ndarray) -> np.ndarray:
-    """`x / (1 + |x|)`: bounded and smooth as tanh, but of exact operations, so that every machine agrees on it."""
+    """`x / (1 + |x|)`: bounded and smooth as tanh, at an eighth of its time, and of operations that IEEE 754 fixes."""
     return values / (1.0 + np.abs(values))
 
 
 def initial_weights(network: Network) -> Weights:
     """Drawn from the network's own seed; the intercepts start at the training rows' log odds."""
     rng = np.random.Generator(np.random.Philox(network.seed))
-    columns, units, outputs = network.columns, network.units, network.outputs
-    intercept = np.zeros(outputs)
+    columns, units = network.columns, network.units
+    intercept = np.zeros(1)
     if network.loss != "cox":
-        seen, happened = targets(network.training, network.breaks)
+        seen, happened = at_risk(network.training, network.breaks)
         share = (happened.sum(axis=1) + 0.5) / (seen.sum(axis=1) + 1.0)
-        intercept = np.log(share / (1.0 - np.minimum(share, 0.999)))
+        intercept = np.log(share / (1.0 - share))
     return Weights(
         hidden=rng.standard_normal((columns, units)) * columns**-0.5,
         bias=rng.standard_normal(units) * 0.1,
-        output=rng.standard_normal((units, outputs)) * 0.1 * max(units, 1) ** -0.5,
+        output=rng.standard_normal((units, network.outputs)) * 0.1 * max(units, 1) ** -0.5,
         skip=np.zeros((columns, 1)),
         intercept=intercept,
     )
 
 
-def targets(sample: Sample, breaks: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """(outputs, n) share of each interval during which a row was at risk, and whether its event fell into it."""
+def at_risk(sample: Sample, breaks: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """(outputs, n) share of each interval that a row was seen at risk, and whether its event fell into it; without
+    `breaks` one interval in which the label is the event."""
     if breaks is None or sample.times is None:
         return np.ones((1, len(sample.flag))), sample.flag[None, :].astype(np.float64)
-    left = np.concatenate(([0.0], breaks[:-1]))[:, None]
-    happened = sample.flag & (sample.times > left) & (sample.times <= breaks[:, None])
-    happened[0] |= sample.flag & (sample.times <= 0.0)
-    seen = np.clip((sample.times - left) / (breaks[:, None] - left), 0.0, 1.0)
+    right = breaks[:, None]
+    left = np.concatenate(([-np.inf], breaks[:-1]))[:, None]
+    happened = sample.flag & (sample.times > left) & (sample.times <= right)
+    left[0] = 0.0
+    seen = np.clip((sample.times - left) / (right - left), 0.0, 1.0)
     return np.where(happened, 1.0, seen), happened.astype(np.float64)
 
 
@@ -176,39 +181,29 @@ def train(
 ) -> list[Fitted]:
     """Train every network; results come in the order of `networks`.
 
+    On a CPU one thread works: a threaded sum adds in another order and changes the last bits.
+
     Args:
-        at_once: most networks in memory together; by default what fits the cache of a CPU core or half of the GPU's
+        at_once: most networks in memory together; by default what fits the cache of a CPU core, or half of the GPU's
             free memory.
     """
     schedule, device = schedule or Schedule(), torch.device(device)
-    fitted: dict[int, Fitted] = {}
     groups: dict[_Shape, list[int]] = {}
     for index, network in enumerate(networks):
         groups.setdefault(_Shape.of(network), []).append(index)
+    fitted: dict[int, Fitted] = {}
     with _one_thread(), torch.no_grad():
         for shape, members in groups.items():
             size = at_once or shape.fitting(device, dtype)
             for start in range(0, len(members), size):
                 chunk = members[start : start + size]
-                batch = _Batch([networks[index] for index in chunk], shape, device, dtype)
-                fitted.update(zip(chunk, _descend(batch, schedule), strict=True))
+                batch = _Batch([networks[index] for index in chunk], shape, {"device": device, "dtype": dtype})
+                fitted.update(zip(chunk, batch.descend(schedule), strict=True))
     return [fitted[index] for index in range(len(networks))]
-
-
-def _descend(batch: _Batch, schedule: Schedule) -> list[Fitted]:
-    for epoch in range(schedule.epochs + 1):
-        batch.validate(epoch, schedule)
-        if epoch % CHECK_EVERY == 0:
-            batch.retire_finished()
-        if not batch.place.numel() or epoch == schedule.epochs:
-            break
-        batch.step(epoch + 1)
-    return batch.results()
 
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """A CPU's threaded sums add in another order and change the last bits."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -218,7 +213,12 @@ def _one_thread() -> Iterator[None]:
 
 
 class _Shape(NamedTuple):
-    """Padded sizes, which depend on the network alone; networks of one shape form a batch."""
+    """Padded sizes, which depend on the network alone; networks of one shape form a batch.
+
+    Weights are one row per network: an inner block (units + 1, columns) of the weights onto the units and, last, the
+    skip, whose last column belongs to the constant; an outer block (outputs, units + 1) of the weights from the units
+    and, last, the intercepts.
+    """
 
     loss: Loss
     training: int
@@ -239,25 +239,53 @@ class _Shape(NamedTuple):
         )
 
     @property
-    def inner(self) -> tuple[int, int]:
-        """Weights onto the units and, last, the skip; the last column belongs to the constant."""
-        return self.units + 1, self.columns
-
-    @property
-    def outer(self) -> tuple[int, int]:
-        """Weights from the units and, last, the intercept."""
-        return self.outputs, self.units + 1
-
-    @property
     def weights(self) -> int:
-        return _multiple(int(np.prod(self.inner) + np.prod(self.outer)), 32)
+        return _multiple((self.units + 1) * (self.columns + self.outputs), 32)
 
     def fitting(self, device: torch.device, dtype: torch.dtype) -> int:
         """How many networks fit."""
-        rows = self.training + self.held_out
-        numbers = rows * (self.columns + 8 * self.outputs) + self.training * 4 * (self.units + 1) + 6 * self.weights
+        rows, longest = self.training + self.held_out, max(self.training, self.held_out)
+        numbers = rows * (self.columns + 4 * self.outputs + 4) + 3 * longest * (self.units + 1) + 8 * self.weights
         room = torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else CACHE_BYTES
         return max(1, room // (numbers * dtype.itemsize))
+
+    def blocks(self, flat: Any) -> tuple[Any, Any]:
+        """Views (networks, units + 1, columns) and (networks, outputs, units + 1) of stacked weights."""
+        end = (self.units + 1) * self.columns
+        outer = flat[:, end : end + self.outputs * (self.units + 1)]
+        return (
+            flat[:, :end].reshape(-1, self.units + 1, self.columns),
+            outer.reshape(-1, self.outputs, self.units + 1),
+        )
+
+    def flat(self, weights: Weights) -> np.ndarray:
+        """(1, weights) with zeros in the padding."""
+        flat = np.zeros((1, self.weights))
+        (inner,), (outer,) = self.blocks(flat)
+        columns, units = weights.hidden.shape
+        outputs = len(weights.intercept)
+        inner[:units, :columns], inner[:units, -1], inner[-1, :columns] = weights.hidden.T, weights.bias, weights.skip.T
+        outer[:outputs, :units], outer[:outputs, -1] = weights.output.T, weights.intercept
+        return flat
+
+    def pattern(self, units: float, skip: float, bias: float, intercept: float) -> np.ndarray:
+        """(1, weights): one number for each kind of weight, 0 for the skip's constant."""
+        flat = np.zeros((1, self.weights))
+        (inner,), (outer,) = self.blocks(flat)
+        inner[:-1, :-1], inner[-1, :-1], inner[:-1, -1] = units, skip, bias
+        outer[:, :-1], outer[:, -1] = units, intercept
+        return flat
+
+    def unpadded(self, flat: np.ndarray, network: Network) -> Weights:
+        (inner,), (outer,) = self.blocks(flat[None].astype(np.float64))
+        columns, units, outputs = network.columns, network.units, network.outputs
+        return Weights(
+            hidden=inner[:units, :columns].T.copy(),
+            bias=inner[:units, -1].copy(),
+            output=outer[:outputs, :units].T.copy(),
+            skip=inner[-1:, :columns].T.copy(),
+            intercept=outer[:outputs, -1].copy(),
+        )
 
 
 def _padded_rows(rows: int) -> int:
@@ -273,10 +301,10 @@ Packed = dict[str, np.ndarray]
 
 
 class _CoxLoss:
-    """Negative log partial likelihood per event. Rows come latest first, so that a risk set is a cumulative sum.
+    """Negative log partial likelihood per row. Rows come latest first, so that a risk set is a cumulative sum.
 
-    `at_risk` finds, for the q-th row counted from the earliest, the last row tied with it; `so_far` finds, for each
-    row, the last q whose event happened by its time. Both sums only add positive terms from the small end.
+    `last_tied` finds, for the q-th row counted from the earliest, the last row tied with it; `so_far` finds, for each
+    row, the last q whose event happened by its time. Both sums add positive terms only, small ones first.
     """
 
     def __init__(self, packed: dict[str, torch.Tensor]) -> None:
@@ -287,34 +315,32 @@ class _CoxLoss:
         assert sample.times is not None
         order = np.argsort(-sample.times, kind="stable")
         later, event = -sample.times[order], sample.flag[order]
-        last_tied = np.searchsorted(later, later, side="right") - 1
-        first_tied = np.searchsorted(later, later, side="left")
         return {
             "rows": sample.rows[order].T,
             "real": _wide(np.ones(len(order)), size),
             "event": _wide(event, size),
             "event_so_far": _wide(event[::-1], size),
-            "at_risk": _wide(last_tied[::-1], size, np.int64),
-            "so_far": _wide(len(order) - 1 - first_tied, size, np.int64),
-            "events": np.array([float(event.sum())]),
+            "last_tied": _wide(np.searchsorted(later, later, side="right")[::-1] - 1, size, np.int64),
+            "so_far": _wide(len(order) - 1 - np.searchsorted(later, later, side="left"), size, np.int64),
+            "count": np.array([float(len(order))]),
         }
 
     def value(self, score: torch.Tensor) -> torch.Tensor:
-        _, largest, at_risk = self._risk(score)
+        _, largest, risk = self._risk(score)
         above = self.packed["event"] * (largest - score[:, 0])
-        return ((self.packed["event_so_far"] * at_risk.log()).sum(1) + above.sum(1)) / self.packed["events"][:, 0]
+        return ((self.packed["event_so_far"] * risk.log()).sum(1) + above.sum(1)) / self.packed["count"][:, 0]
 
     def slope(self, score: torch.Tensor) -> torch.Tensor:
-        ratio, _, at_risk = self._risk(score)
-        hazard = (self.packed["event_so_far"] / at_risk).cumsum(1).gather(1, self.packed["so_far"])
-        return ((ratio * hazard - self.packed["event"]) / self.packed["events"])[:, None]
+        ratio, _, risk = self._risk(score)
+        hazard = (self.packed["event_so_far"] / risk).cumsum(1).gather(1, self.packed["so_far"])
+        return ((ratio * hazard - self.packed["event"]) / self.packed["count"])[:, None]
 
     def _risk(self, score: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Hazard ratios to the largest, that log hazard, and the sums over the risk sets, earliest first."""
         real = self.packed["real"]
         largest = torch.where(real > 0, score[:, 0], -torch.inf).amax(1, keepdim=True)
         ratio = (score[:, 0] - largest).clamp_(SMALLEST_LOG_RATIO, 0.0).exp_() * real
-        return ratio, largest, ratio.cumsum(1).gather(1, self.packed["at_risk"])
+        return ratio, largest, ratio.cumsum(1).gather(1, self.packed["last_tied"])
 
 
 class _BernoulliLoss:
@@ -325,7 +351,7 @@ class _BernoulliLoss:
 
     @staticmethod
     def pack(sample: Sample, breaks: np.ndarray | None, size: int, outputs: int) -> Packed:
-        seen, happened = targets(sample, breaks)
+        seen, happened = at_risk(sample, breaks)
         missing = [(0, outputs - len(seen)), (0, size - len(sample.flag))]
         return {
             "rows": sample.rows.T,
@@ -342,9 +368,6 @@ class _BernoulliLoss:
         return (self.packed["seen"] * score.sigmoid() - self.packed["happened"]) / self.packed["count"]
 
 
-_LOSSES = {"cox": _CoxLoss, "hazard": _BernoulliLoss, "binomial": _BernoulliLoss}
-
-
 def _wide(values: np.ndarray, size: int, kind: type = np.float64) -> np.ndarray:
     wide = np.zeros(size, dtype=kind)
     wide[: len(values)] = values
@@ -352,35 +375,34 @@ def _wide(values: np.ndarray, size: int, kind: type = np.float64) -> np.ndarray:
 
 
 class _Side:
-    """The training or the held-out rows of every network, (networks, columns, rows), and their loss."""
+    """The training or the held-out rows of every network, (networks, columns, n), and their loss."""
 
     def __init__(self, rows: torch.Tensor, loss: _CoxLoss | _BernoulliLoss) -> None:
         self.rows, self.loss = rows, loss
 
     @classmethod
-    def of(cls, samples: list[tuple[Sample, np.ndarray | None]], shape: _Shape, size: int, to: dict) -> _Side:
-        kind = _LOSSES[shape.loss]
-        distinct: dict[tuple[int, bytes], int] = {}
-        position, packed, rows = [], [], []
-        for sample, breaks in samples:
-            key = id(sample), b"" if breaks is None else breaks.tobytes()
-            if key not in distinct:
-                distinct[key] = len(distinct)
-                packed.append(kind.pack(sample, breaks, size, shape.outputs))
-                wide = np.zeros((shape.columns, size), dtype=np.float32 if to["dtype"] == torch.float32 else np.float64)
-                columns = packed[-1].pop("rows")
-                wide[: len(columns), : columns.shape[1]] = columns
+    def of(cls, samples: list[Sample], networks: list[Network], shape: _Shape, size: int, to: dict[str, Any]) -> _Side:
+        """Pack each distinct sample once, then spread it over the networks on the device."""
+        kind = _CoxLoss if shape.loss == "cox" else _BernoulliLoss
+        position: dict[tuple[int, bytes], int] = {}
+        packed, spread = [], []
+        for sample, network in zip(samples, networks, strict=True):
+            key = id(sample), b"" if network.breaks is None else network.breaks.tobytes()
+            if key not in position:
+                position[key] = len(packed)
+                parts = kind.pack(sample, network.breaks, size, shape.outputs)
+                wide = np.zeros((shape.columns, size))
+                wide[: sample.rows.shape[1], : len(sample.flag)] = parts["rows"]
                 wide[-1] = 1.0
-                rows.append(wide)
-            position.append(distinct[key])
-        spread = torch.tensor(position, device=to["device"])
-
-        def stacked(parts: list[np.ndarray]) -> torch.Tensor:
-            tensor = torch.as_tensor(np.stack(parts))
-            kind = to["dtype"] if tensor.is_floating_point() else tensor.dtype
-            return tensor.to(to["device"], kind)[spread]
-
-        return cls(stacked(rows), kind({name: stacked([one[name] for one in packed]) for name in packed[0]}))
+                packed.append(parts | {"rows": wide})
+            spread.append(position[key])
+        place = torch.tensor(spread, device=to["device"])
+        tensors = {}
+        for name in packed[0]:
+            stacked = torch.as_tensor(np.stack([parts[name] for parts in packed]))
+            stacked = stacked.to(to["dtype"]) if stacked.is_floating_point() else stacked
+            tensors[name] = stacked.to(to["device"])[place]
+        return cls(tensors.pop("rows"), kind(tensors))
 
     def take(self, kept: torch.Tensor) -> _Side:
         packed = {name: tensor[kept] for name, tensor in self.loss.packed.items()}
@@ -388,43 +410,46 @@ class _Side:
 
 
 class _Batch:
-    """Networks of one shape that still learn. Weights are one row each: the inner block, then the outer one.
+    """Networks of one shape that still learn. Zero padding stays zero: a padded column is zero in every row, a padded
+    unit or output has no slope. The skip's constant, which would repeat the intercept, and an intercept in a partial
+    likelihood, from which it cancels, are not identified and stay where they start."""
 
-    Zero padding stays zero: a padded column is zero in every row, a padded unit or output has no slope.
-    """
+    PER_NETWORK = ("weights", "rate", "penalty", "mean", "square", "best", "lowest", "reached", "place")
 
-    def __init__(self, networks: list[Network], shape: _Shape, device: torch.device, dtype: torch.dtype) -> None:
-        to = {"device": device, "dtype": dtype}
+    def __init__(self, networks: list[Network], shape: _Shape, to: dict[str, Any]) -> None:
         self.networks, self.shape = networks, shape
-        self.training = _Side.of([(one.training, one.breaks) for one in networks], shape, shape.training, to)
-        self.held_out = _Side.of([(one.held_out, one.breaks) for one in networks], shape, shape.held_out, to)
-        start = np.stack([_flat(initial_weights(one), shape) for one in networks])
-        rate = np.array([[one.learning_rate] for one in networks])
-        decay = np.array([[one.weight_decay] for one in networks])
-        count = len(networks)
-        self.weights = torch.as_tensor(start).to(**to)
-        self.rate = torch.as_tensor(rate).to(**to)
-        self.shrinkage = torch.as_tensor(1.0 - rate * decay * _decayed(shape)).to(**to)
-        self.identified = torch.as_tensor(_identified(shape)).to(**to)
-        self.mean, self.square, self.best = (torch.zeros_like(self.weights) for _ in range(3))
-        self.lowest = torch.full((count,), torch.inf, **to)
-        self.reached = torch.zeros(count, dtype=torch.int64, device=device)
-        self.running = torch.ones(count, dtype=torch.bool, device=device)
-        self.place = torch.arange(count, device=device)
-        self.finished: list[tuple[torch.Tensor, ...]] = []
-        self.gradient = torch.zeros_like(self.weights)
-        longest = max(shape.training, shape.held_out)
-        self.work = torch.empty((3, count * (shape.units + 1) * longest), **to)
+        self.training = _Side.of([one.training for one in networks], networks, shape, shape.training, to)
+        self.held_out = _Side.of([one.held_out for one in networks], networks, shape, shape.held_out, to)
 
-    def _blocks(self, flat: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        inner, outer = self.shape.inner, self.shape.outer
-        end = inner[0] * inner[1]
-        return flat[:, :end].unflatten(1, inner), flat[:, end : end + outer[0] * outer[1]].unflatten(1, outer)
+        count = len(networks)
+        penalties = np.array([[one.unit_penalty, one.skip_penalty] for one in networks])
+        pattern = np.concatenate((shape.pattern(1.0, 0.0, 0.0, 0.0), shape.pattern(0.0, 1.0, 0.0, 0.0)))
+        self.weights = torch.as_tensor(np.concatenate([shape.flat(initial_weights(one)) for one in networks])).to(**to)
+        self.penalty = torch.as_tensor(penalties @ pattern).to(**to)
+        self.identified = torch.as_tensor(shape.pattern(1.0, 1.0, 1.0, float(shape.loss != "cox"))).to(**to)
+        self.rate = torch.tensor([[one.learning_rate] for one in networks], **to)
+        self.mean, self.square, self.best, self.gradient = (torch.zeros_like(self.weights) for _ in range(4))
+        self.lowest = torch.full((count,), torch.inf, **to)
+        self.reached = torch.zeros(count, dtype=torch.int64, device=to["device"])
+        self.running = torch.ones(count, dtype=torch.bool, device=to["device"])
+        self.place = torch.arange(count, device=to["device"])
+        self.finished: list[tuple[torch.Tensor, ...]] = []
+        self.work = torch.empty((3, count * (shape.units + 1) * max(shape.training, shape.held_out)), **to)
+
+    def descend(self, schedule: Schedule) -> list[Fitted]:
+        for epoch in range(schedule.epochs + 1):
+            self._validate(epoch, schedule)
+            if epoch % CHECK_EVERY == 0:
+                self._retire_finished()
+            if not len(self.place) or epoch == schedule.epochs:
+                break
+            self._step(epoch + 1)
+        return self._results()
 
     def _forward(self, side: _Side) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """Scores (networks, outputs, n), and what the backward pass needs: before, damping and after the units."""
-        inner, outer = self._blocks(self.weights)
-        units, (count, _, n) = self.shape.units, side.rows.shape
+        inner, outer = self.shape.blocks(self.weights)
+        units, count, n = self.shape.units, len(side.rows), side.rows.shape[2]
         before, damping, after = (flat[: count * (units + 1) * n].view(count, units + 1, n) for flat in self.work)
         torch.bmm(inner, side.rows, out=before)
         torch.abs(before, out=damping).add_(1.0).reciprocal_()
@@ -432,102 +457,48 @@ class _Batch:
         after[:, units] = 1.0
         return torch.bmm(outer, after).add_(before[:, units:]), before, damping, after
 
-    def validate(self, epoch: int, schedule: Schedule) -> None:
-        """Keep the weights of every network that is at its lowest held-out loss so far."""
+    def _validate(self, epoch: int, schedule: Schedule) -> None:
         loss = self.held_out.loss.value(self._forward(self.held_out)[0])
-        better = self.running & (loss < self.lowest - schedule.gain)
-        self.lowest = torch.where(better, loss, self.lowest)
-        self.best = torch.where(better[:, None], self.weights, self.best)
-        self.reached.masked_fill_(better, epoch)
+        kept = self.running & (loss < self.lowest + schedule.slack)
+        self.lowest = torch.where(kept, torch.minimum(loss, self.lowest), self.lowest)
+        self.best = torch.where(kept[:, None], self.weights, self.best)
+        self.reached.masked_fill_(kept, epoch)
         self.running &= epoch - self.reached < schedule.patience
 
-    def step(self, number: int) -> None:
-        """Backward pass and AdamW update number `number`, from 1."""
+    def _step(self, number: int) -> None:
+        """Backward pass and Adam's update `number`, from 1."""
         units = self.shape.units
         score, before, damping, after = self._forward(self.training)
         slope = self.training.loss.slope(score)
-        outer = self._blocks(self.weights)[1]
-        inner_gradient, outer_gradient = self._blocks(self.gradient)
-        torch.bmm(outer.mT, slope, out=before).mul_(damping).mul_(damping)
+        inner, outer = self.shape.blocks(self.gradient)
+        outer.copy_(torch.bmm(slope, after.mT))
+        torch.bmm(self.shape.blocks(self.weights)[1].mT, slope, out=before).mul_(damping).mul_(damping)
         before[:, units] = slope.sum(1)
-        inner_gradient.copy_(torch.bmm(before, self.training.rows.mT))
-        outer_gradient.copy_(torch.bmm(slope, after.mT))
-        self.gradient.mul_(self.identified)
-        self.mean.lerp_(self.gradient, 1.0 - DECAY_RATES[0])
-        self.square.mul_(DECAY_RATES[1]).addcmul_(self.gradient, self.gradient, value=1.0 - DECAY_RATES[1])
-        scale = (self.square / (1.0 - DECAY_RATES[1] ** number)).sqrt_().add_(EPSILON)
-        move = torch.div(self.mean, scale).mul_(self.rate / (1.0 - DECAY_RATES[0] ** number))
-        self.weights.mul_(self.shrinkage).sub_(move)
+        inner.copy_(torch.bmm(before, self.training.rows.mT))
+        self.gradient.addcmul_(self.weights, self.penalty).mul_(self.identified)
+        self.mean.lerp_(self.gradient, 1.0 - MOMENTS[0])
+        self.square.mul_(MOMENTS[1]).addcmul_(self.gradient, self.gradient, value=1.0 - MOMENTS[1])
+        spread = (self.square / (1.0 - MOMENTS[1] ** number)).sqrt_().add_(EPSILON)
+        self.weights.sub_(torch.div(self.mean, spread).mul_(self.rate / (1.0 - MOMENTS[0] ** number)))
 
-    def retire_finished(self) -> None:
-        """Take finished networks out, once they are a fifth of the batch."""
-        learning = int(self.running.sum())
-        if learning > 0.8 * len(self.place):
+    def _retire_finished(self) -> None:
+        """Take finished networks out once they are a fifth of the batch."""
+        if int(self.running.sum()) > 0.8 * len(self.place):
             return
         self._record(~self.running)
         kept = self.running.nonzero()[:, 0]
         self.training, self.held_out = self.training.take(kept), self.held_out.take(kept)
-        for name in (
-            "weights",
-            "rate",
-            "shrinkage",
-            "mean",
-            "square",
-            "best",
-            "lowest",
-            "reached",
-            "place",
-            "gradient",
-        ):
+        for name in self.PER_NETWORK:
             setattr(self, name, getattr(self, name)[kept])
-        self.running = self.running[kept]
+        self.running, self.gradient = self.running[kept], torch.zeros_like(self.weights)
 
     def _record(self, which: torch.Tensor) -> None:
         self.finished.append(tuple(one[which] for one in (self.place, self.best, self.lowest, self.reached)))
 
-    def results(self) -> list[Fitted]:
+    def _results(self) -> list[Fitted]:
         self._record(torch.ones_like(self.running))
         place, best, lowest, reached = (torch.cat(parts).cpu().numpy() for parts in zip(*self.finished, strict=True))
-        order = np.argsort(place)
         return [
-            Fitted(_unpacked(best[at], network, self.shape), float(lowest[at]), int(reached[at]))
-            for at, network in zip(order, self.networks, strict=True)
+            Fitted(self.shape.unpadded(best[at], network), float(lowest[at]), int(reached[at]))
+            for at, network in zip(np.argsort(place), self.networks, strict=True)
         ]
-
-
-def _flat(weights: Weights, shape: _Shape) -> np.ndarray:
-    columns, units = weights.hidden.shape
-    inner, outer = np.zeros(shape.inner), np.zeros(shape.outer)
-    inner[:units, :columns], inner[:units, -1] = weights.hidden.T, weights.bias
-    inner[-1, :columns] = weights.skip[:, 0]
-    outer[: len(weights.intercept), :units], outer[: len(weights.intercept), -1] = weights.output.T, weights.intercept
-    return _wide(np.concatenate((inner.ravel(), outer.ravel())), shape.weights)
-
-
-def _decayed(shape: _Shape) -> np.ndarray:
-    """1 for weights that decay, 0 for biases and intercepts."""
-    inner, outer = np.ones(shape.inner), np.ones(shape.outer)
-    inner[:, -1], outer[:, -1] = 0.0, 0.0
-    return _wide(np.concatenate((inner.ravel(), outer.ravel())), shape.weights)
-
-
-def _identified(shape: _Shape) -> np.ndarray:
-    """0 for the skip's constant, which would repeat the intercept, and for Cox's intercept, which cancels."""
-    inner, outer = np.ones(shape.inner), np.ones(shape.outer)
-    inner[-1, -1] = 0.0
-    outer[:, -1] = 0.0 if shape.loss == "cox" else 1.0
-    return _wide(np.concatenate((inner.ravel(), outer.ravel())), shape.weights)
-
-
-def _unpacked(flat: np.ndarray, network: Network, shape: _Shape) -> Weights:
-    end = shape.inner[0] * shape.inner[1]
-    inner = flat[:end].reshape(shape.inner).astype(np.float64)
-    outer = flat[end : end + shape.outer[0] * shape.outer[1]].reshape(shape.outer).astype(np.float64)
-    columns, units, outputs = network.columns, network.units, network.outputs
-    return Weights(
-        hidden=inner[:units, :columns].T.copy(),
-        bias=inner[:units, -1].copy(),
-        output=outer[:outputs, :units].T.copy(),
-        skip=inner[-1, :columns][:, None].copy(),
-        intercept=outer[:outputs, -1].copy(),
-    )
