@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from clinical_assets.commands import cancers, gates
+from clinical_assets.commands import cancers, gates, new_cancer
 from clinical_assets.foundation.files import write_atomic
 from clinical_assets.foundation.home import Home
 
@@ -125,6 +125,7 @@ def backfill(
     raise typer.Exit(exit_code(outcomes, len(chosen)))
 
 
+app.command()(new_cancer.new_cancer)
 app.command()(gates.gate)
 app.command()(gates.waive)
 

@@ -19,6 +19,28 @@ def fsync_directory(path: Path) -> None:
 
 def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Replace `path` by `data` in one step."""
+    aside = _write_aside(path, data, mode)
+    try:
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+    fsync_directory(path.parent)
+
+
+def write_new(path: Path, data: bytes, mode: int = 0o644) -> bool:
+    """Create `path` with `data` in one step; False when it exists, which leaves it as it is."""
+    aside = _write_aside(path, data, mode)
+    try:
+        os.link(aside, path)
+    except FileExistsError:
+        return False
+    finally:
+        aside.unlink(missing_ok=True)
+    fsync_directory(path.parent)
+    return True
+
+
+def _write_aside(path: Path, data: bytes, mode: int) -> Path:
     aside = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
         handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
@@ -26,10 +48,10 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(aside, path)
-    finally:
+    except BaseException:
         aside.unlink(missing_ok=True)
-    fsync_directory(path.parent)
+        raise
+    return aside
 
 
 def publish_directory(path: Path, fill: Callable[[Path], None]) -> Path:

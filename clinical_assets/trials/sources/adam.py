@@ -27,7 +27,7 @@ DAYS, EVENT = "DAYS", "EVENT"
 
 
 def read(spec: SourceSpec) -> Reading:
-    """Columns of ADSL, then `DAYS`, `EVENT` and the columns `keep` of ADTTE.
+    """Columns of ADSL, then `DAYS`, `EVENT` and the columns `keep` of ADTTE, with the labels of SAS variables.
 
     Raises:
         SourceError: an unreadable file, a missing column, an unknown PARAMCD, a subject twice, no single time unit,
@@ -69,6 +69,7 @@ def joined(
     kept = subjects.isin(timed).to_numpy(bool)
     rows = outcome.loc[subjects[kept]].reset_index(drop=True)
     frame = pd.concat([adsl.loc[kept].reset_index(drop=True), rows], axis="columns")
+    frame.attrs["labels"] = {**adtte.attrs.get("labels", {}), **adsl.attrs.get("labels", {})}
     orphans = int((~timed.isin(subjects)).sum())
     flow = (
         ("rows in ADSL", len(adsl)),
