@@ -7,6 +7,11 @@ import numpy as np
 from clinical_assets.modeling.outcomes import Outcomes
 
 
+def fewest_of_a_kind(outcomes: Outcomes) -> int:
+    """Events of a survival endpoint, subjects with the rarer label of a binary one."""
+    return min(outcomes.events, outcomes.n - outcomes.events) if outcomes.kind == "binary" else outcomes.events
+
+
 def stratified_folds(outcomes: Outcomes, folds: int, seed: int) -> np.ndarray:
     """(n,) fold numbers 0..folds-1, balanced over events and non-events; one row is one subject.
 
@@ -14,8 +19,7 @@ def stratified_folds(outcomes: Outcomes, folds: int, seed: int) -> np.ndarray:
         ValueError: fewer events (or event-free subjects) than folds.
     """
     flag = outcomes.flag
-    fewest = int(min(flag.sum(), (~flag).sum())) if outcomes.kind == "binary" else outcomes.events
-    if fewest < folds:
+    if fewest_of_a_kind(outcomes) < folds:
         raise ValueError(f"{outcomes.n} subjects with {outcomes.events} events cannot fill {folds} folds")
     rng = np.random.default_rng(seed)
     assignment = np.empty(outcomes.n, dtype=np.int64)

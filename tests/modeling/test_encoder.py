@@ -24,7 +24,9 @@ def table(rows: int = 60) -> pd.DataFrame:
 
 def test_columns_are_standardised_and_named() -> None:
     encoder = Encoder.fit(FEATURES, table())
-    assert encoder.column_names == ["age", "age missing", "stage=I", "stage=II", "stage=III", "meno"]
+    assert encoder.column_names == [
+        *("age", "age missing", "stage=I", "stage=II", "stage=III", "stage position", "meno")
+    ]
     encoded = encoder.transform(table())
     np.testing.assert_allclose(encoded.mean(axis=0), 0.0, atol=1e-12)
     np.testing.assert_allclose(encoded.std(axis=0), 1.0, atol=1e-12)
@@ -42,14 +44,55 @@ def test_long_tailed_counts_are_logged_and_symmetric_values_are_not() -> None:
     rng = np.random.default_rng(2)
     frame = pd.DataFrame({"nodes": rng.exponential(4, 300) ** 1.5, "age": rng.uniform(30, 80, 300)})
     encoder = Encoder.fit((Feature("nodes", "number"), Feature("age", "number")), frame)
-    assert encoder.logged.tolist() == [True, False]
-    expected = np.log1p(frame["nodes"])
+    assert encoder.log_unit.tolist() == [frame["nodes"].median(), 0.0]
+    expected = np.log1p(frame["nodes"] / frame["nodes"].median())
     np.testing.assert_allclose(encoder.transform(frame)[:, 0], (expected - expected.mean()) / expected.std(ddof=0))
 
 
-def test_a_constant_column_stays_finite() -> None:
-    frame = table().assign(meno=1.0)
-    assert np.isfinite(Encoder.fit(FEATURES, frame).transform(frame)).all()
+def test_the_position_of_a_level_is_its_place_in_the_contract() -> None:
+    encoder = Encoder.fit(FEATURES, table())
+    position = encoder.column_names.index("stage position")
+    rows = [{"age": 50.0, "stage": stage, "meno": 0.0} for stage in ("I", "II", "III")]
+    first, second, third = encoder.transform(rows)[:, position]
+    assert first < second < third
+    assert third - second == pytest.approx(second - first)
+
+
+def test_columns_that_do_not_vary_are_left_out() -> None:
+    frame = table().assign(meno=1.0, age=np.nan, stage="II")
+    encoder = Encoder.fit(FEATURES, frame.assign(stage=table()["stage"]))
+    assert encoder.column_names == ["stage=I", "stage=II", "stage=III", "stage position"]
+    nothing = Encoder.fit(FEATURES, frame)
+    np.testing.assert_array_equal(nothing.transform(frame), np.zeros((len(frame), 1)))
+
+
+def test_a_level_that_training_never_saw_is_no_other_level() -> None:
+    frame = table().assign(stage=lambda t: t["stage"].where(t["stage"] != "III", "I"))
+    encoder = Encoder.fit(FEATURES, frame)
+    seen, unseen = encoder.transform([{"age": 50.0, "stage": stage, "meno": 0.0} for stage in ("I", "III")])
+    is_first = encoder.column_names.index("stage=I")
+    assert "stage=III" not in encoder.column_names
+    assert seen[is_first] > unseen[is_first]
+
+
+@pytest.mark.parametrize("factor", [10.0, 0.001, 1e-9, 1e9])
+def test_the_unit_of_a_number_does_not_matter(factor: float) -> None:
+    rng = np.random.default_rng(2)
+    frame = pd.DataFrame({"nodes": rng.exponential(4, 300) ** 1.5, "age": rng.uniform(30, 80, 300)})
+    frame.loc[:20, "nodes"] = np.nan
+    features = (Feature("nodes", "number"), Feature("age", "number"))
+    other = frame * factor
+    np.testing.assert_allclose(
+        Encoder.fit(features, other).transform(other), Encoder.fit(features, frame).transform(frame), atol=1e-9
+    )
+
+
+def test_many_rows_are_encoded_as_few_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = Encoder.fit(FEATURES, table())
+    whole = encoder.transform(table())
+    monkeypatch.setattr("clinical_assets.modeling.encoder._BLOCK", 7)
+    monkeypatch.setattr("clinical_assets.modeling.encoder._FEW", 1)
+    np.testing.assert_array_equal(encoder.transform(table()), whole)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from lifelines import CoxPHFitter
 from lifelines.datasets import load_rossi
 from sklearn.linear_model import LogisticRegression
 
-from clinical_assets.modeling.families.cox import PENALTIES, choose_penalty, fit_penalised
+from clinical_assets.modeling.families.cox import FEWEST_EVENTS, PENALTIES, choose_penalty, fit_penalised
+from clinical_assets.modeling.folds import stratified_folds
 from clinical_assets.modeling.likelihood import BinomialLikelihood, ConvergenceError, CoxLikelihood, maximise
 from clinical_assets.modeling.outcomes import Outcomes
 
@@ -30,15 +31,18 @@ def test_penalised_cox_equals_lifelines(cohort, fitted) -> None:
     outcomes = data.outcomes(data.train)
     frame = pd.DataFrame(encoded).assign(time=outcomes.time, event=outcomes.event)
     expected = CoxPHFitter(penalizer=0.05).fit(frame, "time", "event").params_.to_numpy()
-    np.testing.assert_allclose(fit_penalised(encoded, outcomes, 0.05).coefficients[:, 0], expected, atol=1e-4)
+    per_event = 0.05 * outcomes.n / outcomes.events
+    np.testing.assert_allclose(fit_penalised(encoded, outcomes, per_event).coefficients[:, 0], expected, atol=1e-4)
 
 
 def test_penalised_logistic_equals_scikit_learn(cohort, fitted) -> None:
     data = cohort("breast_fna")
     encoded = fitted("breast_fna", "cox").encoder_.transform(data.train)
     outcomes = data.outcomes(data.train)
-    score = fit_penalised(encoded, outcomes, 0.01)
-    expected = LogisticRegression(C=1.0 / (0.01 * outcomes.n), tol=1e-10, max_iter=5000).fit(encoded, outcomes.flag)
+    score = fit_penalised(encoded, outcomes, 0.03)
+    expected = LogisticRegression(C=1.0 / (0.03 * outcomes.events), tol=1e-10, max_iter=5000).fit(
+        encoded, outcomes.flag
+    )
     np.testing.assert_allclose(score.coefficients[:, 0], expected.coef_[0], atol=1e-5)
     assert score.intercept[0] == pytest.approx(expected.intercept_[0], abs=1e-5)
 
@@ -84,10 +88,59 @@ def test_separated_labels_without_a_penalty_are_reported() -> None:
         maximise(likelihood, np.zeros(2), tolerance=0.0, iterations=20)
 
 
+@pytest.mark.parametrize("rounded", [1.0, 40.0, 400.0])
+def test_efron_in_blocks_equals_the_sum_over_deaths(rounded: float, censored, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clinical_assets.modeling.likelihood._BLOCK", 16)
+    outcomes, score = censored
+    outcomes = Outcomes.survival(np.ceil(outcomes.time / rounded), outcomes.event)
+    rng = np.random.default_rng(2)
+    matrix = np.column_stack((score, rng.normal(size=(outcomes.n, 2))))
+    beta = np.array([0.4, -0.3, 0.2])
+    hazard = np.exp(matrix @ beta)
+    value, gradient, hessian = float((matrix @ beta)[outcomes.event].sum()), matrix[outcomes.event].sum(axis=0), 0.0
+    for when in np.unique(outcomes.time[outcomes.event]):
+        at_risk, dying = outcomes.time >= when, (outcomes.time == when) & outcomes.event
+        for rank in range(dying.sum()):
+            weight = hazard * (at_risk - rank / dying.sum() * dying)
+            mean = weight @ matrix / weight.sum()
+            value -= np.log(weight.sum())
+            gradient = gradient - mean
+            hessian = hessian - (matrix.T * weight) @ matrix / weight.sum() + np.outer(mean, mean)
+    likelihood = CoxLikelihood.of(matrix, outcomes)
+    found = likelihood(beta)
+    assert found[0] == pytest.approx(value)
+    assert likelihood.value(beta) == pytest.approx(value)
+    np.testing.assert_allclose(found[1], gradient, atol=1e-9)
+    np.testing.assert_allclose(found[2], hessian, atol=1e-9)
+
+
+def test_the_path_chooses_as_separate_fits_do(censored) -> None:
+    outcomes, score = censored
+    rng = np.random.default_rng(5)
+    encoded = np.column_stack((score, rng.normal(size=(outcomes.n, 8))))
+    fold = stratified_folds(outcomes, 5, 1)
+    gains = []
+    for penalty in PENALTIES:
+        gain = 0.0
+        for k in range(5):
+            inside = fold != k
+            beta = fit_penalised(encoded[inside], outcomes.take(inside), penalty).coefficients[:, 0]
+            gain += CoxLikelihood.of(encoded, outcomes).value(beta)
+            gain -= CoxLikelihood.of(encoded[inside], outcomes.take(inside)).value(beta)
+        gains.append(gain)
+    assert choose_penalty(encoded, outcomes, 1) == PENALTIES[int(np.argmax(gains))]
+
+
+def test_with_few_events_the_penalty_is_strong_and_not_searched() -> None:
+    rng = np.random.default_rng(0)
+    outcomes = Outcomes.survival(rng.exponential(size=30), np.arange(30) < FEWEST_EVENTS - 1)
+    assert choose_penalty(rng.normal(size=(30, 3)), outcomes, 1) == 1.0
+
+
 def test_noise_is_shrunk_harder_than_signal(censored) -> None:
     outcomes, score = censored
     rng = np.random.default_rng(5)
     noise = rng.normal(size=(outcomes.n, 12))
     signal = np.column_stack((score, score + 0.1 * rng.normal(size=outcomes.n)))
-    assert choose_penalty(noise, outcomes, 1) == max(PENALTIES)
+    assert choose_penalty(noise, outcomes, 1) >= 1.0
     assert choose_penalty(signal, outcomes, 1) < 0.3

@@ -1,6 +1,7 @@
 """The floor: ridge-penalised Cox regression, and ridge-penalised logistic regression for a binary endpoint.
 
-The penalty is chosen by the cross-validated (partial) likelihood (Verweij & van Houwelingen 1993).
+The penalty is chosen by the cross-validated (partial) likelihood (Verweij & van Houwelingen 1993), along a path from
+strong to weak on which every fit starts from the one before.
 """
 
 from __future__ import annotations
@@ -10,14 +11,19 @@ from collections.abc import Sequence
 import numpy as np
 
 from clinical_assets.modeling.families import Job
-from clinical_assets.modeling.folds import stratified_folds
+from clinical_assets.modeling.folds import fewest_of_a_kind, stratified_folds
 from clinical_assets.modeling.likelihood import BinomialLikelihood, CoxLikelihood, maximise
 from clinical_assets.modeling.outcomes import Outcomes
 from clinical_assets.modeling.predictors import Predictor
 from clinical_assets.modeling.scores import LinearScore
 
-PENALTIES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
-_INNER_FOLDS = 5
+PENALTIES = (3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
+"""Per event, on standardised columns: 1 counts as much against a coefficient as the events speak for it."""
+FEWEST_EVENTS = 10
+"""With fewer events there is nothing to choose a penalty by, and the strongest but one is taken."""
+_FOLDS = 5
+_ROUGH = 1e-5
+_PATIENCE = 2
 
 
 def train(jobs: Sequence[Job]) -> list[Predictor]:
@@ -30,36 +36,59 @@ def _fit(job: Job) -> LinearScore:
 
 
 def fit_penalised(encoded: np.ndarray, outcomes: Outcomes, penalty: float) -> LinearScore:
-    """Maximise likelihood / n - penalty * |beta|^2 / 2 on standardised columns; an intercept is never penalised."""
-    if outcomes.kind == "survival":
-        beta, _ = maximise(CoxLikelihood.of(encoded, outcomes), np.zeros(encoded.shape[1]), penalty * outcomes.n)
-        return LinearScore.of(beta)
-    start, ridge = np.zeros(encoded.shape[1] + 1), np.full(encoded.shape[1] + 1, penalty * outcomes.n)
-    ridge[0] = 0.0
-    beta, _ = maximise(_binomial(encoded, outcomes), start, ridge)
-    return LinearScore.of(beta[1:], float(beta[0]))
+    """Maximise likelihood - penalty * events * |beta|^2 / 2 on standardised columns; an intercept is not penalised.
+
+    Events are the rarer label of a binary endpoint.
+    """
+    objective = _Objective(encoded, outcomes)
+    return objective.score(objective.fit(objective.start, penalty))
 
 
 def choose_penalty(encoded: np.ndarray, outcomes: Outcomes, seed: int) -> float:
-    """The penalty with the best cross-validated likelihood; the larger one among equals."""
-    fold = stratified_folds(outcomes, _INNER_FOLDS, seed)
-    gains = [
-        sum(_held_out(encoded, outcomes, fold != k, penalty) for k in range(_INNER_FOLDS)) for penalty in PENALTIES
-    ]
-    return PENALTIES[int(np.argmax(gains))]
+    """The penalty with the best cross-validated likelihood, the larger one among equals."""
+    fewest = fewest_of_a_kind(outcomes)
+    if fewest < FEWEST_EVENTS:
+        return PENALTIES[1]
+    folds = min(_FOLDS, fewest // 2)
+    fold = stratified_folds(outcomes, folds, seed)
+    whole = _Objective(encoded, outcomes)
+    parts = [_Objective(encoded[fold != k], outcomes.take(fold != k)) for k in range(folds)]
+    betas = [part.start for part in parts]
+    best, chosen, since = -np.inf, PENALTIES[0], 0
+    for penalty in PENALTIES:
+        betas = [part.fit(beta, penalty, _ROUGH) for part, beta in zip(parts, betas, strict=True)]
+        gain = sum(whole.value(beta) - part.value(beta) for part, beta in zip(parts, betas, strict=True))
+        if gain > best:
+            best, chosen, since = gain, penalty, 0
+        elif (since := since + 1) == _PATIENCE:
+            break
+    return chosen
 
 
-def _held_out(encoded: np.ndarray, outcomes: Outcomes, inside: np.ndarray, penalty: float) -> float:
-    """Likelihood of everyone less that of the training part, at the training part's coefficients."""
-    part = outcomes.take(inside)
-    score = fit_penalised(encoded[inside], part, penalty)
-    if outcomes.kind == "survival":
-        beta = score.coefficients[:, 0]
-        return CoxLikelihood.of(encoded, outcomes)(beta)[0] - CoxLikelihood.of(encoded[inside], part)(beta)[0]
-    beta = np.concatenate((score.intercept, score.coefficients[:, 0]))
-    return _binomial(encoded[~inside], outcomes.take(~inside))(beta)[0]
+class _Objective:
+    """The likelihood of one training set and its ridge per unit of penalty."""
 
+    def __init__(self, encoded: np.ndarray, outcomes: Outcomes) -> None:
+        self.ridge = np.full(encoded.shape[1], float(fewest_of_a_kind(outcomes)))
+        self.likelihood: CoxLikelihood | BinomialLikelihood
+        self.binary = outcomes.kind == "binary"
+        if self.binary:
+            design = np.column_stack((np.ones(len(encoded)), encoded))
+            self.ridge = np.concatenate(([0.0], self.ridge))
+            ones = np.ones(len(encoded))
+            self.likelihood = BinomialLikelihood(design, outcomes.flag, ones, 0.0 * ones, "logit")
+        else:
+            self.likelihood = CoxLikelihood.of(encoded, outcomes)
 
-def _binomial(encoded: np.ndarray, outcomes: Outcomes) -> BinomialLikelihood:
-    design = np.column_stack((np.ones(len(encoded)), encoded))
-    return BinomialLikelihood(design, outcomes.flag, np.ones(len(encoded)), np.zeros(len(encoded)), "logit")
+    @property
+    def start(self) -> np.ndarray:
+        return np.zeros(len(self.ridge))
+
+    def fit(self, start: np.ndarray, penalty: float, tolerance: float = 1e-9) -> np.ndarray:
+        return maximise(self.likelihood, start, penalty * self.ridge, tolerance)[0]
+
+    def value(self, beta: np.ndarray) -> float:
+        return self.likelihood.value(beta)
+
+    def score(self, beta: np.ndarray) -> LinearScore:
+        return LinearScore.of(beta[1:], float(beta[0])) if self.binary else LinearScore.of(beta)
