@@ -6,8 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from clinical_assets.trials.codes import codes
+from clinical_assets.trials.codes import codes, distinct, laid_out
 from clinical_assets.trials.contract import CohortContract, Column
 from clinical_assets.trials.errors import ContractError
 from clinical_assets.trials.numeric import numbers
@@ -27,18 +29,21 @@ def canonical_table(raw: RawTable, contract: CohortContract) -> pd.DataFrame:
         ContractError: text in a numeric column, a code that `recode` does not list, a missing subject, outcome or date.
     """
     reader = _ColumnReader(raw)
-    table: dict[str, pd.Series | np.ndarray] = {
-        "subject_id": _subjects(reader, contract),
-        "index_date": _index_dates(reader, contract),
+    subjects = _subjects(reader, contract).to_numpy()
+    order = pc.sort_indices(pa.array(subjects, type=pa.large_string())).to_numpy()  # stable, by code point
+    table: dict[str, np.ndarray] = {
+        "subject_id": subjects[order],
+        "index_date": _index_dates(reader, contract).to_numpy()[order],
     }
     for column in contract.attributes:
-        table[column.name] = reader.text(column) if column.dtype == "category" else reader.numbers(column)
+        values = reader.text(column).to_numpy() if column.dtype == "category" else reader.numbers(column)
+        table[column.name] = values[order]
     if contract.endpoint.kind == "survival":
-        table["time"] = _follow_up(reader, contract)
-        table["event"] = reader.outcome_codes(contract.with_role("event"))
+        table["time"] = _follow_up(reader, contract)[order]
+        table["event"] = reader.outcome_codes(contract.with_role("event"))[order]
     else:
-        table["label"] = reader.outcome_codes(contract.with_role("label"))
-    return pd.DataFrame(table).sort_values("subject_id", kind="stable", ignore_index=True)
+        table["label"] = reader.outcome_codes(contract.with_role("label"))[order]
+    return pd.DataFrame(table)
 
 
 class _ColumnReader:
@@ -108,8 +113,8 @@ class _ColumnReader:
 
 def _translated(found: pd.Series, meaning: Mapping[str, object]) -> pd.Series:
     """The meaning of every code, None where there is none."""
-    position, different = pd.factorize(found)
-    return pd.Series(np.array([*(meaning.get(key) for key in different), None], dtype=object)[position], dtype=object)
+    position, different = distinct(found)
+    return laid_out([meaning.get(key) for key in different], position)
 
 
 def _subjects(reader: _ColumnReader, contract: CohortContract) -> pd.Series:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from clinical_assets.trials.contract import CohortContract, Column
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pandera.pandas as pandera
 
 
@@ -15,7 +16,9 @@ def pandera_schema(contract: CohortContract) -> pandera.DataFrameSchema:
     import pandera.pandas as pandera
 
     columns = {
-        "subject_id": pandera.Column(str, unique=True, title="one row per subject"),
+        "subject_id": pandera.Column(
+            None, pandera.Check(_is_text, error="text"), unique=True, title="one row per subject"
+        ),
         "index_date": pandera.Column("datetime64[us]"),
         **{column.name: _value_column(column) for column in contract.attributes},
     }
@@ -28,13 +31,19 @@ def pandera_schema(contract: CohortContract) -> pandera.DataFrameSchema:
     return pandera.DataFrameSchema(columns, strict=True, ordered=True, index=pandera.Index("int64"))
 
 
+def _is_text(values: pd.Series) -> bool:
+    import pandas as pd
+
+    return pd.api.types.infer_dtype(values, skipna=False) == "string"  # pandera's own check goes value by value
+
+
 def _value_column(column: Column) -> pandera.Column:
     import pandera.pandas as pandera
 
     nullable = column.max_missing > 0
     if column.dtype == "category":
         listed = list(column.categories or ())
-        return pandera.Column(str, pandera.Check.isin(listed, error=f"one of {', '.join(listed)}"), nullable=nullable)
+        return pandera.Column(None, pandera.Check.isin(listed, error=f"one of {', '.join(listed)}"), nullable=nullable)
     if column.dtype == "boolean":
         return pandera.Column("float64", pandera.Check.isin([0.0, 1.0], error="0 or 1"), nullable=nullable)
     low, high = column.plausible_range or (-float("inf"), float("inf"))

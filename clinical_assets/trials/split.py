@@ -26,8 +26,10 @@ class Split:
 
     def assign(self, subject_ids: Iterable[str]) -> np.ndarray:
         """`train` or `test` for each identifier, as (n,) array of text; the first 64 bits of a SHA-256 decide."""
-        limit = int(self.test_fraction * 2**64)
-        return np.array(["test" if self._draw(subject) < limit else "train" for subject in subject_ids], dtype="<U5")
+        limit = int(self.test_fraction * 2**64).to_bytes(8, "big")
+        salt = f"{self.salt}|".encode()
+        drawn = [hashlib.sha256(salt + subject.encode()).digest() < limit for subject in subject_ids]
+        return np.where(np.array(drawn, dtype=bool), "test", "train")
 
     def parts(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Training and test rows of a canonical table, each with a fresh index."""
@@ -36,9 +38,6 @@ class Split:
 
     def digest(self, frame: pd.DataFrame) -> str:
         """SHA-256 over the rule, the contract and the side of every subject of `frame`."""
-        subjects = sorted(set(frame["subject_id"]))
-        sides = [[subject, str(side)] for subject, side in zip(subjects, self.assign(subjects), strict=True)]
+        subjects = sorted(dict.fromkeys(frame["subject_id"]))
+        sides = list(zip(subjects, self.assign(subjects).tolist(), strict=True))
         return sha256_json([self.salt, self.test_fraction, self.contract_sha256, sides])
-
-    def _draw(self, subject: str) -> int:
-        return int.from_bytes(hashlib.sha256(f"{self.salt}|{subject}".encode()).digest()[:8], "big")

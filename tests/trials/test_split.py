@@ -9,15 +9,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
+from clinical_assets.foundation.canonical import sha256_json
 from clinical_assets.trials.split import Split
 
-subjects = st.lists(st.text(min_size=1, max_size=8), min_size=1, max_size=50, unique=True)
+subjects = st.lists(
+    st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8), min_size=1, max_size=50, unique=True
+)
 
 
-def test_side_follows_from_the_first_64_bits_of_the_salted_hash() -> None:
-    for subject in ("1", "row-0002", "Ω"):
-        draw = int(hashlib.sha256(f"salt|{subject}".encode()).hexdigest()[:16], 16) / 2**64
-        assert Split("salt").assign([subject])[0] == ("test" if draw < 0.30 else "train")
+@given(subjects, st.floats(0.001, 0.999))
+def test_side_follows_from_the_first_64_bits_of_the_salted_hash(ids: list[str], fraction: float) -> None:
+    draws = [int(hashlib.sha256(f"salt|{subject}".encode()).hexdigest()[:16], 16) for subject in ids]
+    expected = ["test" if draw < int(fraction * 2**64) else "train" for draw in draws]
+    split = Split("salt", fraction, "contract")
+    assert split.assign(ids).tolist() == expected
+    sides = sorted([subject, side] for subject, side in zip(ids, expected, strict=True))
+    assert split.digest(pd.DataFrame({"subject_id": ids})) == sha256_json(["salt", fraction, "contract", sides])
 
 
 @given(subjects, subjects)

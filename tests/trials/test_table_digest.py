@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import struct
+from numbers import Real
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,7 +12,80 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clinical_assets.foundation.canonical import canonical_json
+from clinical_assets.trials import table_digest
 from clinical_assets.trials.table_digest import table_sha256
+
+
+def by_definition(frame: pd.DataFrame) -> str:
+    """The digest value by value, as the docstring of `table_sha256` defines it."""
+    digest = hashlib.sha256(canonical_json({"rows": len(frame), "columns": [str(name) for name in frame.columns]}))
+    for name in frame.columns:
+        kind, data = column_by_definition(frame[name])
+        digest.update(canonical_json([kind, len(data)]) + data)
+    return digest.hexdigest()
+
+
+def column_by_definition(column: pd.Series) -> tuple[str, bytes]:
+    if pd.api.types.is_datetime64_any_dtype(column):
+        return "timestamp", b"".join(struct.pack("<q", value) for value in column.astype("datetime64[us]").astype("i8"))
+    values = [None if absent else value for value, absent in zip(column.tolist(), column.isna(), strict=True)]
+    present = [value for value in values if value is not None]
+    if pd.api.types.is_numeric_dtype(column) or (present and all(isinstance(value, Real) for value in present)):
+        nan = struct.pack("<Q", 0x7FF8000000000000)
+        return "number", b"".join(nan if v is None else struct.pack("<d", float(v) + 0.0) for v in values)
+    texts = [None if value is None else str(value).encode() for value in values]
+    return "text", b"".join(
+        struct.pack("<q", -1) if text is None else struct.pack("<q", len(text)) + text for text in texts
+    )
+
+
+absent = st.sampled_from([None, np.nan, pd.NA])
+words = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
+whole = st.integers(-(2**60), 2**60)
+real = st.floats(allow_nan=False)
+moments = st.datetimes(dt.datetime(1900, 1, 1), dt.datetime(2100, 1, 1))
+CONTENT = {
+    "text": words, "whole": whole, "real": real, "truth": st.booleans(), "numbers": whole | real | st.booleans(),
+    "exact": st.fractions(), "dates": st.dates(), "moments": moments, "anything": words | whole | real | st.dates(),
+    "money": st.decimals(allow_nan=False), "nothing": st.nothing(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("content", CONTENT)
+@given(data=st.data())
+def test_digest_is_the_one_defined_value_by_value(content: str, data: st.DataObject) -> None:
+    values = data.draw(st.lists(CONTENT[content] | absent, max_size=8))
+    frame = pd.DataFrame({"x": pd.Series(values, dtype=object)})
+    assert table_sha256(frame) == by_definition(frame)
+    if content in ("text", "dates", "money"):
+        category = frame.assign(x=frame["x"].astype("category"))
+        assert table_sha256(category) == by_definition(category)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "values"),
+    [
+        ("Int64", whole | st.none()), ("boolean", st.booleans() | st.none()), ("Float64", real | st.none()),
+        ("float32", st.floats(width=32)), ("int8", st.integers(-128, 127)), ("bool", st.booleans()),
+        ("string[python]", words | st.none()), ("string[pyarrow]", words | st.none()), ("datetime64[ns]", moments),
+        ("category", words | st.none()),
+    ],
+)  # fmt: skip
+@given(data=st.data())
+def test_digest_of_every_storage_type_is_the_one_defined(dtype: str, values: st.SearchStrategy, data: Any) -> None:
+    frame = pd.DataFrame({"x": pd.Series(data.draw(st.lists(values, max_size=8)), dtype=dtype)})
+    assert table_sha256(frame) == by_definition(frame)
+
+
+@given(st.lists(words | st.none(), max_size=30))
+def test_laying_out_text_in_parts_does_not_change_the_digest(values: list) -> None:
+    frame = pd.DataFrame({"x": pd.Series(values, dtype=object), "y": pd.Series(values, dtype="string[pyarrow]")})
+    sliced = pd.concat([frame.iloc[:7], frame.iloc[7:]])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(table_digest, "_ROWS", 4)
+        assert table_sha256(sliced) == by_definition(frame)
+
 
 TABLE = pd.DataFrame({"n": [1.0, np.nan, -0.0], "t": ["a", None, "é"], "d": pd.to_datetime(["2000-01-01"] * 3)})
 

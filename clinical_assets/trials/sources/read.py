@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -43,7 +44,8 @@ def read_source(source: SourceSpec, contract: CohortContract) -> RawTable:
     content = _pinned_content(reading, source)
     _check_columns(reading.frame, source, contract)
     used = {column.source_name for column in contract.columns}.union(*(getattr(source, rule) for rule in ROW_RULES))
-    cells = reading.frame.rename(columns=str).filter(list(used), axis="columns")
+    cells = reading.frame.loc[:, [name for name in reading.frame.columns if str(name) in used]]
+    cells.columns = cells.columns.map(str)
     rows, flow = apply_row_rules(without_missing_text(cells, source.missing), source)
     return RawTable(
         frame=rows,
@@ -82,7 +84,7 @@ def _check_columns(frame: pd.DataFrame, source: SourceSpec, contract: CohortCont
         problems.append(f"not declared in the contract: {', '.join(extra)} ({remedy})")
     if idle := [pattern for pattern in patterns if not any(fnmatchcase(name, pattern) for name in others)]:
         problems.append(f"`other_columns` matches no undeclared column: {', '.join(idle)} (remove the pattern)")
-    if twice := sorted({name for name in found if found.count(name) > 1}):
+    if twice := sorted(name for name, times in Counter(found).items() if times > 1):
         problems.append(f"more than once in the source: {', '.join(twice)}")
     for rule in ROW_RULES:
         if unknown := sorted(set(getattr(source, rule)) - set(found)):

@@ -12,13 +12,12 @@ from clinical_assets.trials.sources.spec import SourceSpec
 
 
 def without_missing_text(frame: pd.DataFrame, missing: tuple[str, ...]) -> pd.DataFrame:
-    """`frame` with None where a cell is one of the texts `missing`."""
-    changed = {}
-    for name in frame.columns:
-        column = pd.Series(frame[name])
+    """`frame` with a missing value where a cell is one of the texts `missing`."""
+    cleaned = frame.copy(deep=False)
+    for name, column in frame.items():
         if not pd.api.types.is_numeric_dtype(column) and (absent := column.isin(missing)).any():
-            changed[name] = column.astype(object).mask(absent, None)
-    return frame.assign(**changed)
+            cleaned[name] = column.mask(absent)
+    return cleaned
 
 
 def apply_row_rules(frame: pd.DataFrame, source: SourceSpec) -> tuple[pd.DataFrame, list[tuple[str, int]]]:
@@ -30,29 +29,34 @@ def apply_row_rules(frame: pd.DataFrame, source: SourceSpec) -> tuple[pd.DataFra
     if frame.empty:
         raise ContractError(f"{source.label} holds no rows")
     flow = [("rows in the source", len(frame))]
+    rows = np.arange(len(frame))
 
-    def keep(rule: str, kept: np.ndarray) -> None:
-        nonlocal frame
-        frame = frame.loc[kept]
-        flow.append((rule, len(frame)))
-        if frame.empty:
+    def cells(name: str) -> pd.Series:
+        return frame[name].iloc[rows]
+
+    def keep(rule: str, kept: pd.Series | np.ndarray) -> None:
+        nonlocal rows
+        rows = rows[np.asarray(kept, dtype=bool)]
+        flow.append((rule, len(rows)))
+        if not len(rows):
             raise ContractError(f"{source.label}: no rows left after {rule!r} ({flow[-2][1]} before); correct `source`")
 
     for name, wanted in source.where.items():
         listed = [str(code(value)) for value in (wanted if isinstance(wanted, tuple) else (wanted,))]
-        keep(f"{name} = {' or '.join(listed)}", codes(frame[name]).isin(listed).to_numpy(bool))
+        keep(f"{name} = {' or '.join(listed)}", codes(cells(name)).isin(listed))
     for name in source.require:
-        keep(f"{name} present", frame[name].notna().to_numpy(bool))
+        keep(f"{name} present", cells(name).notna())
     for name in source.absent:
-        keep(f"{name} absent", frame[name].isna().to_numpy(bool))
+        keep(f"{name} absent", cells(name).isna())
     for name, limit in source.above.items():
-        values, unreadable = numbers(frame[name])
+        values, unreadable = numbers(cells(name))
         if unreadable.any():
-            problem = f"holds text in {int(unreadable.sum())} of {len(frame)} rows, `source.above` needs numbers"
+            problem = f"holds text in {int(unreadable.sum())} of {len(rows)} rows, `source.above` needs numbers"
             raise ContractError(f"{source.label}: column {name!r} {problem}; list the text in `source.missing`")
         keep(f"{name} above {limit:g}", values > limit)
     if source.first_per:
-        subjects = pd.DataFrame({name: codes(frame[name]) for name in source.first_per})
+        subjects = pd.DataFrame({name: codes(cells(name)) for name in source.first_per})
         again = subjects.duplicated() & subjects.notna().all(axis="columns")
-        keep(f"first row per {', '.join(source.first_per)}", ~again.to_numpy(bool))
-    return frame.reset_index(drop=True), flow
+        keep(f"first row per {', '.join(source.first_per)}", ~again)
+    kept = frame if len(rows) == len(frame) else frame.iloc[rows]
+    return kept.reset_index(drop=True), flow

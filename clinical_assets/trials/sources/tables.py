@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from csv import reader as header_reader
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
@@ -43,19 +44,38 @@ def read_table(file: StoredFile, spec: SourceSpec) -> pd.DataFrame:
 
 
 def _csv(file: StoredFile, spec: SourceSpec) -> pd.DataFrame:
+    """Every column as text. Messages name rows by their number: what is in them stays where it is."""
+    import pyarrow as pa
+    from pyarrow import csv
+
+    encoding = spec.encoding or "utf-8-sig"
+    unequal: list[csv.InvalidRow] = []
     try:
-        return pd.read_csv(
+        with file.path.open(encoding=encoding, newline="") as lines:
+            header = next(header_reader(lines, delimiter=spec.separator), [])
+        table = csv.read_csv(
             file.path,
-            sep=spec.separator,
-            dtype=str,
-            keep_default_na=False,
-            index_col=False,
-            encoding=spec.encoding or "utf-8",
+            read_options=csv.ReadOptions(use_threads=False, block_size=_BLOCK, encoding=spec.encoding or "utf8"),
+            parse_options=csv.ParseOptions(
+                delimiter=spec.separator,
+                newlines_in_values=True,
+                invalid_row_handler=lambda row: "skip" if unequal.append(row) is None else "error",
+            ),
+            convert_options=csv.ConvertOptions(
+                column_types=dict.fromkeys(header, pa.large_string()), strings_can_be_null=False
+            ),
         )
+        if unequal:
+            first = unequal[0]
+            raise ValueError(
+                f"{len(unequal)} rows do not have the {first.expected_columns} columns of the header, the first "
+                f"is row {first.number} with {first.actual_columns}"
+            )
     except (ValueError, OSError) as error:
         raise SourceError(
             f"file {file.name} is not readable as csv with separator {spec.separator!r}: {error}"
         ) from error
+    return table.to_pandas(types_mapper={pa.large_string(): pd.StringDtype("pyarrow")}.get)
 
 
 def _parquet(file: StoredFile, spec: SourceSpec) -> pd.DataFrame:
@@ -84,4 +104,6 @@ def _sas(file: StoredFile, spec: SourceSpec) -> pd.DataFrame:
     return frame
 
 
+_BLOCK = 1 << 26
+"""Bytes of a csv file read at once; no row may be longer."""
 _PARSERS = {"csv": _csv, "parquet": _parquet, "sas": _sas}
