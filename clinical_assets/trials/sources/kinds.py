@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol, cast
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,7 +50,8 @@ KINDS = {
 }
 
 
-class Reading(NamedTuple):
+@dataclass(frozen=True)
+class Reading:
     """The rows of a source as it holds them, the digests of the files they came from, what the source calls its
     version, and the number of rows after each step that put the table together.
     """
@@ -58,6 +60,13 @@ class Reading(NamedTuple):
     files_sha256: tuple[str, ...] = ()
     version: str = ""
     flow: tuple[tuple[str, int], ...] = ()
+
+    @cached_property
+    def content_sha256(self) -> str:
+        """Digest of the rows, value by value."""
+        from clinical_assets.trials.table_digest import table_sha256
+
+        return table_sha256(self.frame)
 
 
 class KindReader(Protocol):

@@ -15,7 +15,6 @@ from clinical_assets.trials.sources import simulated
 from clinical_assets.trials.sources.kinds import Reading, kind_reader
 from clinical_assets.trials.sources.rows import apply_row_rules, without_missing_text
 from clinical_assets.trials.sources.spec import ROW_RULES, SourceSpec
-from clinical_assets.trials.table_digest import table_sha256
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ def read_source(source: SourceSpec, contract: CohortContract) -> RawTable:
 
 
 def _pinned_content(reading: Reading, source: SourceSpec) -> str:
-    content = table_sha256(reading.frame)
+    content = reading.content_sha256
     if source.content_sha256 not in (None, content):
         version = f", version {reading.version}" if reading.version else ""
         raise SourceError(
