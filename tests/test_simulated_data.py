@@ -16,7 +16,7 @@ import pytest
 
 from clinical_assets.catalog import CatalogError, configs_directory, load_catalog, simulated_files
 from clinical_assets.configuration import read_yaml
-from clinical_assets.gates.verdict import Scope, Verdict
+from clinical_assets.gates.verdict import Scope, Tier, Verdict
 from clinical_assets.trials.data_status import STAMP
 
 CANCER = "rhabdomyosarcoma"
@@ -136,9 +136,11 @@ class TestFromRowsToVerdict:
         from clinical_assets.deployed_variant import Deployment, deployed_variant
         from clinical_assets.features import features
         from clinical_assets.gate_verdict import gate_verdict
+        from clinical_assets.modeling.artifact import load_scorer
         from clinical_assets.raw_trial_data import DataCut, raw_trial_data
         from clinical_assets.rollout.authority import REHEARSAL
         from clinical_assets.rollout.plan import RolloutPlan
+        from clinical_assets.serving.loaded_models import LoadedModel
         from clinical_assets.trained_model import trained_model
 
         def run(asset: Any, **inputs: Any) -> dg.MaterializeResult:
@@ -165,6 +167,9 @@ class TestFromRowsToVerdict:
         store, ledger_store = resources["object_store"], resources["ledger_store"]
         card = json.loads((store.models / model.value.digest / "model.json").read_text())
         assert card["provenance"]["data_status"] == "simulated"
+        scorer = load_scorer(store.models / model.value.digest, model.value.digest)
+        answers_say = LoadedModel(CANCER, model.value.digest, scorer, Tier.RESEARCH).evidence
+        assert answers_say == {"evidence": "research", "data_status": "simulated"}
         client = resources["model_registry"]._client()
         version = client.get_model_version(f"clinical.{CANCER}", model.value.mlflow_version)
         assert version.tags["data_status"] == "simulated"

@@ -109,9 +109,7 @@ def _model_for(
 
 
 def _response(model: LoadedModel, arm: str, request_id: str, risks: list[float], fallback: bool) -> dict[str, Any]:
-    parameters: dict[str, Any] = {"arm": arm, "evidence": model.tier.value, "request_id": request_id}
-    if model.scorer.card.provenance.get("data_status") == "simulated":
-        parameters["data_status"] = "simulated"
+    parameters: dict[str, Any] = {"arm": arm, "request_id": request_id, **model.evidence}
     if fallback:
         parameters["fallback"] = True
     return {

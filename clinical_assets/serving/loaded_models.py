@@ -32,6 +32,12 @@ class LoadedModel:
     scorer: Scorer
     tier: Tier
 
+    @property
+    def evidence(self) -> dict[str, str]:
+        """What every answer says of what the model rests on: the tier, and that no patient stands behind it."""
+        simulated = self.scorer.card.provenance.get("data_status") == "simulated"
+        return {"evidence": self.tier.value, **({"data_status": "simulated"} if simulated else {})}
+
 
 @dataclass(frozen=True)
 class Refusal:
