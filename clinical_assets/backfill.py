@@ -199,18 +199,22 @@ def exit_code(outcomes: Sequence[Outcome], asked: int) -> int:
 
 def summary(outcomes: Sequence[Outcome], seconds: float) -> Table:
     """The answers, worst first."""
+    from clinical_assets.catalog import load_catalog
+
+    catalog = load_catalog()
     order = ("failed", "refused", "skipped", "ok", "unchanged")
     counts = {status: sum(outcome.status == status for outcome in outcomes) for status in order}
     said = ", ".join(f"{number} {status}" for status, number in counts.items() if number)
     table = Table(title=f"{len(outcomes)} cancer types in {seconds:.0f} s: {said or 'none'}", title_justify="left")
-    for column in ("cancer type", "status", "model", "C / AUROC", "scope", "seconds", "why"):
+    for column in ("cancer type", "data", "status", "model", "C / AUROC", "scope", "seconds", "why"):
         table.add_column(column, overflow="fold")
     for o in sorted(outcomes, key=lambda outcome: order.index(outcome.status)):
         style = {"failed": "red", "refused": "yellow"}.get(o.status, "")
         measured = "-" if o.discrimination is None else f"{o.discrimination:.3f}"
         table.add_row(
-            o.cancer, o.status, o.family or "-", measured, o.scope or "-", f"{o.seconds:.1f}", o.reason, style=style
-        )
+            o.cancer, catalog[o.cancer].source.data_status, o.status, o.family or "-", measured, o.scope or "-",
+            f"{o.seconds:.1f}", o.reason, style=style,
+        )  # fmt: skip
     return table
 
 

@@ -135,6 +135,7 @@ def status() -> None:
     """The data plane, and every rollout with its stage, weight and last reason."""
     from clinical_assets.foundation.clock import SystemClock, read_clock
     from clinical_assets.serving.control import status as data_plane
+    from clinical_assets.trials.data_status import stamped
 
     home = Home.from_env()
     if not home.root.exists():
@@ -157,7 +158,8 @@ def status() -> None:
         for counted in ledger.arm_counts(rollout.id):
             scores[counted.arm] += counted.requests
         table.add_row(
-            rollout.id, progress.stage, rollout.challenger[:12], f"{progress.weight} %",
+            stamped(rollout.id, rollout.policy.get("data_status", "real")),
+            progress.stage, rollout.challenger[:12], f"{progress.weight} %",
             ", ".join(f"{arm} {n}" for arm, n in sorted(scores.items())) or "-",
             last.action if last else "-", last.reason if last else "waiting for the first tick",
         )  # fmt: skip

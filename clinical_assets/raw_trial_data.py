@@ -60,7 +60,7 @@ def raw_trial_data(
             "events": manifest.events,
             "data_cut": str(manifest.data_cut or "none: all follow-up"),
             "source": manifest.source,
-            "package": f"{manifest.package} {manifest.package_version}",
+            "package": f"{manifest.package} {manifest.package_version}".strip(),
             "file_sha256": manifest.file_sha256,
             "licence": manifest.licence,
             "citation": manifest.citation,
