@@ -123,6 +123,7 @@ def test_the_design_fills_gaps_and_keeps_them_visible() -> None:
     assert train.std(axis=0) == pytest.approx(1.0)
 
 
+@pytest.mark.filterwarnings("ignore:Found unknown categories")
 def test_a_level_that_training_never_saw_is_encoded() -> None:
     task, _ = task_of("colon")
     rare = task.train.assign(rx=np.where(task.train["rx"] == "Lev", "Obs", task.train["rx"]))

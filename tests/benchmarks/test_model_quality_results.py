@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from typer.testing import CliRunner
 
@@ -119,8 +120,10 @@ def test_a_killed_run_continues_where_it_was(tmp_path: Path) -> None:
     run = start(tmp_path, *CHEAP, "--jobs", "1")
     while not path.exists() and run.poll() is None:
         time.sleep(0.01)
+    workers = psutil.Process(run.pid).children(recursive=True)
     run.send_signal(signal.SIGKILL)
     run.wait()
+    assert not psutil.wait_procs(workers, timeout=60)[1], "a process outlived the run it worked for"
     before = records(path)
     assert 0 < len(before) < 4
     run = start(tmp_path, *CHEAP, "--jobs", "1")
