@@ -20,14 +20,18 @@ class RowFlowStep(BaseModel):
 
 
 class Manifest(BaseModel):
-    """Where the rows came from and what they are. `events` counts events, or positive labels."""
+    """Where the rows came from and what they are. `events` counts events, or positive labels.
+
+    `version` is the package's, or what the place of the data calls it: an ETag, a DVC commit with md5, the answer of a
+    database's version query.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     cancer: str
     source: str
     package: str
-    package_version: str
+    version: str
     file_sha256: str
     content_sha256: str
     rows: int

@@ -147,7 +147,7 @@ def _manifest(
         cancer=cancer,
         source=source.label,
         package=raw.package,
-        package_version=raw.package_version,
+        version=raw.version,
         file_sha256=raw.file_sha256,
         content_sha256=raw.content_sha256,
         rows=len(frame),

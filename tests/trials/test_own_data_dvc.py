@@ -40,7 +40,7 @@ def test_each_revision_gives_its_own_data_whatever_lies_in_the_work_tree(
     for revision, text in expected.items():
         found = ingest("tiny", tracked(repository, revision), contract(), store)
         assert found.sha256 == ingest("tiny", source(tmp_path, text), contract(), store).sha256
-        version = found.manifest.package_version
+        version = found.manifest.version
         assert version.startswith(f"commit {repository.commit_of(revision)}, md5 ")
         assert version.removeprefix(f"commit {repository.commit_of(revision)}, md5 ") in repository.listed(revision)
         assert found.manifest.source == f"{repository.path}@{revision}:data/cohort.csv"

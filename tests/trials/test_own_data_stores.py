@@ -63,8 +63,8 @@ class TestObjectStore:
         changed = ingest("tiny", csv_at(url), contract(), store)
         assert changed.sha256 != snapshot.sha256
         etag = next(part for part in before if part.startswith("ETag=")).removeprefix("ETag=")
-        assert snapshot.manifest.package_version == f"ETag {etag}"
-        assert changed.manifest.package_version != snapshot.manifest.package_version
+        assert snapshot.manifest.version == f"ETag {etag}"
+        assert changed.manifest.version != snapshot.manifest.version
         assert snapshot.manifest.source == url
 
     def test_no_copy_is_left_behind(self, s3: S3Server, private: Path) -> None:

@@ -300,7 +300,7 @@ class TestSource:
     def test_it_is_read_like_any_other_source(self) -> None:
         raw = read_source(self.spec(), contract())
         assert raw.row_flow == (("rows in the source", 300),)
-        assert (raw.label, raw.package_version) == ("simulated: 300 rows, seed 7", "generator 1")
+        assert (raw.label, raw.version) == ("simulated: 300 rows, seed 7", "generator 1")
         assert raw.content_sha256 == table_sha256(simulated(patients=300))
 
     def test_its_state_follows_the_declaration(self) -> None:

@@ -26,7 +26,7 @@ class RawTable:
     file_sha256: str
     content_sha256: str
     package: str
-    package_version: str
+    version: str
     row_flow: tuple[tuple[str, int], ...]
 
 
@@ -52,7 +52,7 @@ def read_source(source: SourceSpec, contract: CohortContract) -> RawTable:
         file_sha256=_together(reading.files_sha256),
         content_sha256=content,
         package=source.package or "",
-        package_version=reading.version,
+        version=reading.version,
         row_flow=(*reading.flow, *flow),
     )
 
