@@ -44,7 +44,7 @@ class UnknownCancerType(CatalogError, KeyError):
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class ContextOfUse(_Section):

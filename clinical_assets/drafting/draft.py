@@ -23,7 +23,7 @@ from clinical_assets.trials.placeholder import TO_BE_COMPLETED
 from clinical_assets.trials.sources.kinds import kind_reader
 from clinical_assets.trials.sources.read import RawTable
 from clinical_assets.trials.sources.rows import apply_row_rules, without_missing_text
-from clinical_assets.trials.sources.spec import SourceSpec
+from clinical_assets.trials.sources.spec import ROW_RULES, SourceSpec
 from clinical_assets.trials.table_digest import table_sha256
 
 AUDITED = {"age": "age", "sex": "sex", "gender": "sex", "race": "race", "ethnic": "race", "ethnicity": "race"}
@@ -74,7 +74,7 @@ def draft(source: SourceSpec, question: Question) -> Draft:
     reading = kind_reader(source.kind).read(source)
     labels = reading.frame.attrs.get("labels", {})
     frame = reading.frame.rename(columns=str)
-    _check_question(question, frame)
+    _check_columns(frame, source, question)
     source = source.model_copy(update={"missing": missing_texts(frame, source.missing)})
     frame = without_missing_text(frame, source.missing)
     source, notes = _row_rules(source, frame, question)
@@ -88,16 +88,20 @@ def draft(source: SourceSpec, question: Question) -> Draft:
     return _judged(source, raw, columns, subject, question, notes)
 
 
-def _check_question(question: Question, frame: pd.DataFrame) -> None:
+def _check_columns(frame: pd.DataFrame, source: SourceSpec, question: Question) -> None:
+    found = frame.columns.tolist()
     if bool(question.label) == bool(question.time or question.event) or bool(question.time) != bool(question.event):
         raise DraftError(
-            "name the outcome: --time COL and --event COL, or --label COL; the columns are " + ", ".join(frame.columns)
+            "name the outcome: --time COL and --event COL, or --label COL; the columns are " + ", ".join(found)
         )
-    for name in (*question.outcome, question.subject, question.index_date):
-        if name and name not in frame.columns:
-            close = difflib.get_close_matches(name, frame.columns, n=1)
+    if twice := sorted({name for name in found if found.count(name) > 1}):
+        raise DraftError(f"{source.label}: column {', '.join(twice)} appears more than once; rename it in the source")
+    rules = [name for rule in ROW_RULES for name in getattr(source, rule)]
+    for name in (*question.outcome, question.subject, question.index_date, *rules):
+        if name and name not in found:
+            close = difflib.get_close_matches(name, found, n=1)
             hint = f"did you mean {close[0]!r}? " if close else ""
-            raise DraftError(f"the source has no column {name!r}; {hint}it has {', '.join(frame.columns)}")
+            raise DraftError(f"the source has no column {name!r}; {hint}it has {', '.join(found)}")
 
 
 def _row_rules(source: SourceSpec, frame: pd.DataFrame, question: Question) -> tuple[SourceSpec, list[str]]:

@@ -30,7 +30,6 @@ def declared_source(location: str, where: dict[str, str]) -> SourceSpec:
         CatalogError: a faulty `source`.
         SourceError: a csv file that cannot be fetched.
     """
-    here = Path.cwd()
     suffix = PurePath(location).suffix.lower()
     if suffix in (".yaml", ".yml"):
         file = Path(location).expanduser().absolute()
@@ -45,7 +44,7 @@ def declared_source(location: str, where: dict[str, str]) -> SourceSpec:
             "databases, ADaM pairs and DVC; see docs/bring-your-own-trial.md"
         )
     declared: dict[str, Any] = {"kind": SUFFIXES[suffix], "path": location, **ORIGIN, "where": where}
-    spec = validate(SourceSpec, declared, Path(location)).below(here)
+    spec = validate(SourceSpec, declared, Path("--from")).below(Path.cwd())
     return spec.model_copy(update=_text_format(spec)) if spec.kind == "csv" else spec
 
 
@@ -61,7 +60,7 @@ def _text_format(spec: SourceSpec) -> dict[str, str]:
     with stored_file(spec, spec.path) as file, file.path.open("rb") as handle:
         start = handle.read(1 << 16)
     try:
-        start.decode("utf-8", errors="strict") if len(start) < 1 << 16 else start[: start.rfind(b"\n")].decode("utf-8")
+        start.decode("utf-8") if len(start) < 1 << 16 else start[: start.rfind(b"\n")].decode("utf-8")
         encoding = ""
     except UnicodeDecodeError:
         encoding = "WINDOWS-1252"

@@ -42,6 +42,7 @@ def test_two_who_write_at_once_do_not_overwrite_each_other(tmp_path: Path) -> No
         ({}, (), r"name the outcome: --time COL and --event COL, or --label COL; the columns are patient_id"),
         ({}, ("--time", "months"), r"name the outcome"),
         ({}, ("--time", "months", "--event", "died", "--label", "died"), r"name the outcome"),
+        ({}, (*SMALL, "--where", "stag=I"), r"no column 'stag'; did you mean 'stage'\?"),
         ({}, ("--time", "month", "--event", "died"), r"no column 'month'; did you mean 'months'\?"),
         ({}, ("--time", "months", "--event", "stage"), r"holds 3 different codes.*--event-value CODE .*I, II, III"),
         ({}, (*SMALL, "--event-value", "dead"), r"does not hold dead; say which mean the event.*\(.*0, 1\)"),
@@ -76,6 +77,18 @@ def test_a_file_of_unknown_kind_names_the_kinds(tmp_path: Path) -> None:
     (tmp_path / "source.yaml").write_text("kind: csv\n")
     result = run("mine", "--from", str(tmp_path / "source.yaml"), *SMALL)
     assert "has no `source` section" in str(result.exception)
+
+
+def test_a_url_with_a_password_is_refused_without_repeating_it() -> None:
+    result = run("mine", "--from", "https://reader:hunter2@host/cohort.csv", *SMALL)
+    assert "path: holds a user or a secret" in str(result.exception)
+    assert "hunter2" not in str(result.exception)
+
+
+def test_a_column_that_appears_twice_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("months,died,marker,marker\n1,0,2,3\n")
+    result = run("mine", "--from", str(tmp_path / "a.csv"), *SMALL)
+    assert "column marker appears more than once; rename it" in str(result.exception)
 
 
 def test_the_program_ends_with_code_2_and_one_line(tmp_path: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import traceback
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from clinical_assets.catalog import CatalogError, configs_directory, load_catalog
 from clinical_assets.trials.sources.redaction import redacted
 from clinical_assets.trials.sources.spec import SourceSpec
 
@@ -37,8 +40,19 @@ from .cohorts import ORIGIN
 def test_a_declaration_with_secrets_or_fields_of_another_kind_is_refused(
     declared: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(ValidationError, match=message):
+    with pytest.raises(ValidationError, match=message) as error:
         SourceSpec.model_validate({"kind": "csv", "path": "cohort.csv", **ORIGIN, **declared})
+    assert not re.search("key:secret|abc|token@|u:p@", str(error.value))
+
+
+def test_a_secret_in_the_catalogue_is_not_repeated_by_the_error_or_its_cause(tmp_path: Path) -> None:
+    text = (configs_directory() / "cancers" / "colon.yaml").read_text()
+    secret = "https://reader:hunter2@host/cohort.csv"
+    (tmp_path / "cancers").mkdir()
+    (tmp_path / "cancers" / "colon.yaml").write_text(text.replace("source:\n", f"source:\n  path: {secret}\n"))
+    with pytest.raises(CatalogError, match=r"source\.path: holds a user or a secret") as error:
+        load_catalog(tmp_path)
+    assert "hunter2" not in "".join(traceback.format_exception(error.value))
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ class SourceSpec(BaseModel):
     column of `above`; then the first of the rows that agree in the columns of `first_per`. Names are source columns.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     kind: Annotated[str, *_one_of(KINDS)]
     package: Annotated[str, *_one_of(PACKAGES)] | None = None
