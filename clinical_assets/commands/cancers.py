@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from clinical_assets.catalog import Catalog
     from clinical_assets.trials.sources.spec import SourceSpec
 
-console = Console(highlight=False)
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 250)  # a file or pipe gets whole lines
 KINDS_OF_DATA = {"real": "real", "real-simplified": "real", "real-thin": "thin", "simulated": "simulated"}
 
 
@@ -21,14 +22,16 @@ def cancers() -> None:
     from clinical_assets.catalog import load_catalog, simulated_files
 
     catalog = load_catalog()
-    table = Table("cancer type", "title", "task", "data", "tier", "source", "package")
+    table = Table(box=None, pad_edge=False)
+    for column in ("cancer type", "task", "data", "tier"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("source", no_wrap=True, overflow="ellipsis")
+    table.add_column("title", no_wrap=True, overflow="ellipsis")
     for slug, cancer in catalog.items():
         source = cancer.source
         style = "yellow" if source.data_status == "simulated" else ""
-        installed = package_state(source)
-        table.add_row(
-            slug, cancer.title, cancer.task, source.data_status, cancer.tier.value, source.label, installed, style=style
-        )
+        origin = f"{source.label} {package_state(source)}".strip()
+        table.add_row(slug, cancer.task, source.data_status, cancer.tier.value, origin, cancer.title, style=style)
     console.print(table)
     console.print(count(catalog))
     left_out = {file.stem for file in simulated_files()} - set(catalog)
