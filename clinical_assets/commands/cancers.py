@@ -7,7 +7,6 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.table import Table
 
 if TYPE_CHECKING:
     from clinical_assets.catalog import Catalog
@@ -22,22 +21,24 @@ def cancers() -> None:
     from clinical_assets.catalog import load_catalog, simulated_files
 
     catalog = load_catalog()
-    table = Table(box=None, pad_edge=False)
-    for column in ("cancer type", "task", "data", "tier"):
-        table.add_column(column, no_wrap=True)
-    table.add_column("source", no_wrap=True, overflow="ellipsis")
-    table.add_column("title", no_wrap=True, overflow="ellipsis")
+    width = max(map(len, catalog), default=0)
+    _line(f"{'cancer type':<{width}}  {'task':<9}  {'data':<15}  {'tier':<8}  source", style="bold")
     for slug, cancer in catalog.items():
         source = cancer.source
         style = "yellow" if source.data_status == "simulated" else ""
         origin = f"{source.label} {package_state(source)}".strip()
-        table.add_row(slug, cancer.task, source.data_status, cancer.tier.value, origin, cancer.title, style=style)
-    console.print(table)
+        claim = f"{cancer.task:<9}  {source.data_status:<15}  {cancer.tier:<8}"
+        _line(f"{slug:<{width}}  {claim}  {origin}  {cancer.title}", style=style)
     console.print(count(catalog))
     left_out = {file.stem for file in simulated_files()} - set(catalog)
     if left_out:
         switch = "`catalogue: {simulated: true}` in platform.yaml"
         console.print(f"{len(left_out)} simulated cohorts stay out until {switch} adds them")
+
+
+def _line(text: str, style: str) -> None:
+    """One line each; a narrow terminal cuts the title."""
+    console.print(text, style=style, no_wrap=True, overflow="ellipsis")
 
 
 def count(catalog: Catalog) -> str:
