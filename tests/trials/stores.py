@@ -15,8 +15,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dvc.repo import Repo
-
 
 @dataclass(frozen=True)
 class S3Server:
@@ -99,6 +97,8 @@ class DvcRepository:
 
     @classmethod
     def create(cls, path: Path) -> DvcRepository:
+        from dvc.repo import Repo
+
         path.mkdir()
         repository = cls(path)
         repository._git("init", "-q")
@@ -107,6 +107,8 @@ class DvcRepository:
 
     def commit(self, name: str, content: bytes, tag: str) -> None:
         """Track `content` as `name` and tag the commit that says so."""
+        from dvc.repo import Repo
+
         file = self.path / name
         file.parent.mkdir(exist_ok=True, parents=True)
         file.unlink(missing_ok=True)
