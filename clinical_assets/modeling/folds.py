@@ -1,4 +1,4 @@
-"""Subject-level folds with the same share of events in each."""
+"""Subject-level folds and samples with the same share of events in each."""
 
 from __future__ import annotations
 
@@ -28,3 +28,15 @@ def stratified_folds(outcomes: Outcomes, folds: int, seed: int) -> np.ndarray:
         assignment[rng.permutation(stratum)] = (np.arange(len(stratum)) + offset) % folds
         offset = len(stratum) % folds
     return assignment
+
+
+def stratified_sample(outcomes: Outcomes, size: int, seed: int) -> np.ndarray:
+    """(size,) row numbers in increasing order, events in the share that they have among all rows."""
+    flag = outcomes.flag
+    rng = np.random.default_rng(seed)
+    events = round(size * outcomes.events / outcomes.n)
+    drawn = [
+        rng.choice(np.flatnonzero(stratum), count, replace=False)
+        for stratum, count in ((flag, events), (~flag, size - events))
+    ]
+    return np.sort(np.concatenate(drawn))

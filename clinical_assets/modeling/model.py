@@ -21,10 +21,16 @@ Rows = pd.DataFrame | Sequence[Mapping[str, Any]]
 TITLES = {
     ("cox", "survival"): "penalised Cox",
     ("cox", "binary"): "penalised logistic",
-    ("xgboost", "survival"): "XGBoost Cox",
-    ("xgboost", "binary"): "XGBoost logistic",
+    ("discrete", "survival"): "discrete-time hazards",
+    ("discrete", "binary"): "boosted logistic",
+    ("xgboost", "survival"): "XGBoost survival trees",
+    ("xgboost", "binary"): "XGBoost classification trees",
     ("torch", "survival"): "neural Cox",
     ("torch", "binary"): "neural logistic",
+    ("rsf", "survival"): "random survival forest",
+    ("rsf", "binary"): "random forest",
+    ("stack", "survival"): "pooled hazards",
+    ("stack", "binary"): "pooled odds",
 }
 
 
@@ -72,9 +78,22 @@ class FamilyModel:
         if len(X) != y.n:
             raise ValueError(f"{self.name}: {len(X)} rows of features, {y.n} outcomes")
         with single_thread():
+            if self.family == "stack":
+                return self._pooled(X, y)
             self.encoder_ = Encoder.fit(self.features, X)
             job = Job(self.encoder_.transform(X), y, self.horizon, self.seed)
             self.predictor_ = trainer(self.family)([job])[0]
+        return self
+
+    def _pooled(self, X: pd.DataFrame, y: Outcomes) -> Self:
+        """The default families, pooled with the weights that their out-of-fold predictions give."""
+        from clinical_assets.modeling.options import ModelOptions
+        from clinical_assets.modeling.selection import Procedure
+
+        options = ModelOptions()
+        search = Procedure(self.features, options.families, self.kind, self.horizon, self.seed)
+        pool = search.train(X, y, options.folds, nested=False).pool()
+        self.encoder_, self.predictor_ = pool.encoder_, pool.predictor_
         return self
 
     def recalibrated(self, recalibration: Recalibration) -> FamilyModel:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-Family = Literal["cox", "xgboost", "torch"]
+Family = Literal["cox", "discrete", "xgboost", "torch", "rsf", "stack"]
+FAMILIES: tuple[Family, ...] = get_args(Family)
+"""In order of increasing complexity."""
+FLOOR: Family = "cox"
 
 
 class ModelOptions(BaseModel):
-    """Families in order of increasing complexity; `cox` (penalised logistic for a binary endpoint) is the floor."""
+    """Families to try, kept in order of complexity.
+
+    `cox` (penalised logistic for a binary endpoint) is the floor; `stack` pools the others; `rsf` needs the opt-in
+    package scikit-survival.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    families: tuple[Family, ...] = ("cox", "xgboost", "torch")
+    families: tuple[Family, ...] = ("cox", "xgboost", "torch", "stack")
     folds: int = Field(default=5, ge=3, le=20)
     seed: int = Field(default=20240501, ge=0, lt=2**32)
 
@@ -23,6 +30,6 @@ class ModelOptions(BaseModel):
     def _floor_present(cls, families: tuple[Family, ...]) -> tuple[Family, ...]:
         if len(set(families)) != len(families):
             raise ValueError("families holds a name twice; name each family once")
-        if "cox" not in families:
+        if FLOOR not in families:
             raise ValueError("families must hold 'cox': the penalised Cox model is the floor every search is held to")
-        return tuple(sorted(families, key=("cox", "xgboost", "torch").index))
+        return tuple(sorted(families, key=FAMILIES.index))

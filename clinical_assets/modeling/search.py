@@ -10,16 +10,14 @@ import pandas as pd
 
 from clinical_assets.modeling.determinism import single_thread
 from clinical_assets.modeling.encoder import features_of
-from clinical_assets.modeling.folds import stratified_folds
 from clinical_assets.modeling.model import FamilyModel
-from clinical_assets.modeling.options import ModelOptions
+from clinical_assets.modeling.options import FLOOR, ModelOptions
 from clinical_assets.modeling.outcomes import Outcomes
-from clinical_assets.modeling.selection import FLOOR, Procedure
+from clinical_assets.modeling.selection import Procedure, Trained
 
 if TYPE_CHECKING:
     from clinical_assets.trials.contract import CohortContract
 
-INNER_FOLDS = 3
 GRID = 50
 
 
@@ -78,16 +76,16 @@ def search(
         seed: overrides `options.seed`.
 
     Raises:
-        ValueError: too few events for the folds, or a value outside the contract.
+        ValueError: too few events to learn from, or a value outside the contract.
     """
     seed = options.seed if seed is None else seed
     outcomes = Outcomes.from_frame(train, contract.endpoint)
     horizon = contract.endpoint.horizon_days
     procedure = Procedure(features_of(contract), options.families, outcomes.kind, horizon, seed)
     with single_thread():
-        found = procedure.run(train, outcomes, options.folds)
-        fold = stratified_folds(outcomes, options.folds, seed)
-        out_of_fold, reference_out_of_fold = _nested(procedure, train, outcomes, fold)
+        trained = procedure.train(train, outcomes, options.folds, nested=True)
+        found = trained.select()
+        out_of_fold, reference_out_of_fold = _nested(trained, train)
     return SearchResult(
         candidate=found.candidate,
         reference=found.reference,
@@ -101,21 +99,20 @@ def search(
     )
 
 
-def _nested(
-    procedure: Procedure, train: pd.DataFrame, outcomes: Outcomes, fold: np.ndarray
-) -> tuple[OutOfFold, OutOfFold]:
+def _nested(trained: Trained, train: pd.DataFrame) -> tuple[OutOfFold, OutOfFold]:
     """Out-of-fold predictions of the whole procedure and of the floor alone."""
-    times = None if procedure.horizon is None else np.linspace(procedure.horizon / GRID, procedure.horizon, GRID)
+    horizon, fold = trained.procedure.horizon, trained.subjects.fold
+    times = None if horizon is None else np.linspace(horizon / GRID, horizon, GRID)
     chosen = [_empty(fold, times) for _ in range(2)]
     families: list[str] = []
-    for k in range(fold.max() + 1):
-        inside = fold != k
-        found = procedure.run(train.loc[inside], outcomes.take(inside), INNER_FOLDS)
+    for k in trained.subjects.folds:
+        held_out = fold == k
+        found = trained.select(frozenset({k}))
         families.append(found.family)
         for target, model in zip(chosen, (found.candidate, found.reference), strict=True):
-            target.risk[~inside] = model.risk(train.loc[~inside], procedure.horizon)
+            target.risk[held_out] = model.risk(train.loc[held_out], horizon)
             if target.survival is not None and times is not None:
-                target.survival[~inside] = model.survival(train.loc[~inside], times)
+                target.survival[held_out] = model.survival(train.loc[held_out], times)
     candidate, reference = chosen
     floor = (FLOOR,) * len(families)
     return replace(candidate, families=tuple(families)), replace(reference, families=floor)

@@ -1,54 +1,21 @@
-"""One run of the learning procedure: cross-validate every family, choose, recalibrate out of fold, refit."""
+"""The learning procedure: train every family on every training set, then choose and recalibrate out of fold."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from clinical_assets.modeling.calibration import recalibrate
-from clinical_assets.modeling.curves import censoring_curve
-from clinical_assets.modeling.encoder import Feature
+from clinical_assets.modeling.choice import Context, Trial, choose
+from clinical_assets.modeling.encoder import Feature, encode_columns
 from clinical_assets.modeling.folds import stratified_folds
-from clinical_assets.modeling.metrics.pairs import ConcordancePairs
 from clinical_assets.modeling.model import FamilyModel
-from clinical_assets.modeling.options import Family
+from clinical_assets.modeling.options import FLOOR, Family
 from clinical_assets.modeling.outcomes import Kind, Outcomes
-
-FLOOR: Family = "cox"
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One family over the folds: discrimination on each held-out fold, and the raw out-of-fold risks (n,)."""
-
-    family: Family
-    model: str
-    metric: str
-    scores: tuple[float, ...]
-    risk: np.ndarray
-
-    @property
-    def mean(self) -> float:
-        return float(np.mean(self.scores))
-
-    @property
-    def standard_error(self) -> float:
-        return float(np.std(self.scores, ddof=1) / np.sqrt(len(self.scores)))
-
-    def row(self, chosen: bool) -> dict[str, Any]:
-        """One line of the cross-validation table."""
-        return {
-            "family": self.family,
-            "model": self.model,
-            "metric": self.metric,
-            "mean": self.mean,
-            "standard_error": self.standard_error,
-            "folds": list(self.scores),
-            "chosen": chosen,
-        }
+from clinical_assets.modeling.plan import Plan, plan_for
+from clinical_assets.modeling.predictors import Pool
+from clinical_assets.modeling.training_sets import NONE, Folds, Library, Subjects
 
 
 @dataclass(frozen=True)
@@ -81,47 +48,60 @@ class Procedure:
         """Learn from `frame` (n, features) and `outcomes` (n,) alone.
 
         Raises:
-            ValueError: too few events for the folds.
+            ValueError: too few events.
         """
-        fold = stratified_folds(outcomes, folds, self.seed)
-        trials: dict[Family, Trial] = {
-            family: self._cross_validate(family, frame, outcomes, fold) for family in self.families
+        return self.train(frame, outcomes, folds, nested=False).select()
+
+    def train(self, frame: pd.DataFrame, outcomes: Outcomes, folds: int, nested: bool) -> Trained:
+        """Fit everything that the procedure needs, and with `nested` all that it needs inside each fold too."""
+        plan = plan_for(outcomes, self.families, folds)
+        fold = stratified_folds(outcomes, plan.folds, self.seed)
+        codes = encode_columns(self.features, frame)
+        subjects = Subjects(self.features, codes, outcomes, fold, self.horizon, self.seed)
+        return Trained(self, plan, subjects, Library(subjects, plan, nested))
+
+
+@dataclass(frozen=True)
+class Trained:
+    """All fits of one run; choices are made from them afterwards."""
+
+    procedure: Procedure
+    plan: Plan
+    subjects: Subjects
+    library: Library
+
+    def select(self, left_out: Folds = NONE) -> Selection:
+        """What the procedure finds without the subjects of the folds `left_out`."""
+        context = self._context(left_out)
+        choice = choose(context, pooling="stack" in self.plan.families)
+        kept = {
+            name: self._model(name, choice.weights, left_out).recalibrated(choice.recalibration(name, context))
+            for name in dict.fromkeys((choice.family, FLOOR))
         }
-        family, reason = choose(trials)
-        kept = {name: self._refit(trials[name], frame, outcomes) for name in dict.fromkeys((family, FLOOR))}
-        return Selection(kept[family], kept[FLOOR], family, reason, trials)
+        reason = f"{choice.reason} ({self.plan.reason})"
+        return Selection(kept[choice.family], kept[FLOOR], choice.family, reason, choice.trials)
 
-    def _cross_validate(self, family: Family, frame: pd.DataFrame, outcomes: Outcomes, fold: np.ndarray) -> Trial:
-        censoring = censoring_curve(outcomes) if self.kind == "survival" else None
-        risk, scores = np.empty(outcomes.n), []
-        for k in range(fold.max() + 1):
-            inside = fold != k
-            model = self._new(family).fit(frame.loc[inside], outcomes.take(inside))
-            risk[~inside] = model.risk(frame.loc[~inside], self.horizon)
-            pairs = ConcordancePairs.of(outcomes.take(~inside), self.horizon, censoring)
-            scores.append(pairs.concordance(risk[~inside]))
-        metric = "uno_c" if self.kind == "survival" else "auroc"
-        return Trial(family, self._new(family).name, metric, tuple(scores), risk)
+    def pool(self) -> FamilyModel:
+        """The pool of all families, whether it gains on the floor or not."""
+        return self._model("stack", choose(self._context(NONE), pooling=True).weights, NONE)
 
-    def _refit(self, trial: Trial, frame: pd.DataFrame, outcomes: Outcomes) -> FamilyModel:
-        model = self._new(trial.family).fit(frame, outcomes)
-        return model.recalibrated(recalibrate(trial.risk, outcomes, self.horizon))
+    def _context(self, left_out: Folds) -> Context:
+        rows = self.subjects.without(left_out)
+        return Context(
+            families=self.library.families,
+            links=self.library.out_of_fold(left_out)[rows],
+            outcomes=self.subjects.outcomes.take(rows),
+            fold=self.subjects.fold[rows],
+            horizon=self.procedure.horizon,
+        )
 
-    def _new(self, family: Family) -> FamilyModel:
-        return FamilyModel(family, self.features, self.kind, self.seed, self.horizon)
-
-
-def choose(trials: dict[Family, Trial]) -> tuple[Family, str]:
-    """The simplest family within one standard error of the best (Breiman et al. 1984), and why.
-
-    `trials` is in order of complexity, so that a more complex model must earn its place over the penalised Cox.
-    """
-    best = max(trials.values(), key=lambda trial: trial.mean)
-    limit = best.mean - best.standard_error
-    chosen = next(trial for trial in trials.values() if trial.mean >= limit)
-    if chosen is best:
-        return chosen.family, f"best {best.metric} {best.mean:.3f}, no simpler family within {best.standard_error:.3f}"
-    return chosen.family, (
-        f"{chosen.metric} {chosen.mean:.3f} is within one standard error ({best.standard_error:.3f}) "
-        f"of {best.family} at {best.mean:.3f}, and {chosen.family} is simpler"
-    )
+    def _model(self, family: Family, weights: dict[Family, float], left_out: Folds) -> FamilyModel:
+        search = self.procedure
+        model = FamilyModel(family, search.features, search.kind, search.seed, search.horizon)
+        model.encoder_ = self.library.encoders[left_out]
+        if family == "stack":
+            members = tuple(self.library.predictor(name, left_out) for name in weights)
+            model.predictor_ = Pool(members, np.array(list(weights.values())))
+        else:
+            model.predictor_ = self.library.predictor(family, left_out)
+        return model
