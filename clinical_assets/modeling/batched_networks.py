@@ -24,8 +24,8 @@ Loss = Literal["cox", "hazard", "binomial"]
 MOMENTS = (0.9, 0.999)  # Adam's rates (Kingma & Ba 2015)
 EPSILON = 1e-8
 SMALLEST_LOG_RATIO = -60.0  # a hazard below exp(-60) of the largest counts as that much, so that no risk set is empty
-CHECK_EVERY = 10  # epochs between looks at how many networks still learn: a look makes the GPU wait
-CACHE_BYTES = 8 << 20  # what a batch on a CPU may take, about the cache of one core
+CHECK_EVERY = 5  # epochs between looks at how many networks still learn: a look makes the GPU wait
+CACHE_BYTES = 32 << 20  # what a batch on a CPU may take, about its last-level cache
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,7 +26,7 @@ def linear(outputs: int = 1) -> LinearScore:
 
 def network(outputs: int = 1) -> NetworkScore:
     rng = np.random.default_rng(1)
-    shapes = ((2, WIDTH, 4), (2, 4), (2, 4, outputs), (2, WIDTH, outputs), (2, outputs))
+    shapes = ((2, WIDTH, 4), (2, 4), (2, 4, outputs), (2, WIDTH, 1), (2, outputs))
     return NetworkScore(*(rng.normal(size=shape) for shape in shapes))
 
 

@@ -1,131 +1,201 @@
-"""A small network with a linear skip, trained on the Cox partial likelihood (Katzman et al. 2018) or the binomial one.
+"""Ensembles of small networks with a linear skip, every network of every training set in one batched call.
 
-Four members are trained at once as one batch; each stops on its own held-out quarter, and their scores are averaged.
-Beyond torch and numpy it needs only this package's own outcome and score types, so it runs alone on a GPU machine.
+A survival endpoint is learnt through the partial likelihood and through one logit per interval of time, a binary one
+through the cross-entropy, each under a weak and a strong penalty. A setting has one network per validation fold. The
+settings whose held-out loss is within two standard errors of the lowest are pooled: on 22 public cohorts of more than
+100 patients their concordance was 0.002 above the ridge-penalised Cox fit's at the median, that of the best setting
+alone nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
-import torch
 
+from clinical_assets.modeling.batched_networks import Fitted, Loss, Network, Sample, Weights, at_risk
+from clinical_assets.modeling.batched_networks import train as train_batch
 from clinical_assets.modeling.families import Job
 from clinical_assets.modeling.folds import stratified_folds
+from clinical_assets.modeling.network_scores import NetworkScore
 from clinical_assets.modeling.outcomes import Outcomes
-from clinical_assets.modeling.predictors import Predictor
-from clinical_assets.modeling.scores import NetworkScore
+from clinical_assets.modeling.predictors import LARGEST_SCORE, DiscreteHazards, Pool, Predictor
 
-MEMBERS = 4
-UNITS = 16
-EPOCHS = 300
-PATIENCE = 15
-LEARNING_RATE = 0.02
-WEIGHT_DECAY = 0.05
-_FAR = -1e9
+FOLDS = 4
+LARGEST_SAMPLE = 20_000  # a network of a larger training set learns on its own part, with the same share of events
+INTERVALS = 6
+EVENTS_PER_INTERVAL = 5
+NEWTON_STEPS = 6
+FIRST_TIME = 1e-6  # an interval has a length, even where every event is at time 0
+
+
+class Setting(NamedTuple):
+    loss: Loss
+    skip_penalty: float
+    unit_penalty: float
+
+
+SETTINGS: dict[str, tuple[Setting, ...]] = {
+    "survival": (
+        Setting("cox", 0.3, 0.01),
+        Setting("cox", 1.0, 0.1),
+        Setting("hazard", 0.3, 0.03),
+        Setting("hazard", 1.0, 0.1),
+    ),
+    "binary": (Setting("binomial", 0.01, 0.003), Setting("binomial", 0.3, 0.03)),
+}
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """The networks of one setting, one per fold, with their negative log likelihood per held-out row."""
+
+    loss: Loss
+    networks: list[Weights]
+    held_out: np.ndarray
 
 
 def train(jobs: Sequence[Job]) -> list[Predictor]:
-    """One ensemble per training set; float64 and one thread, so that equal inputs give equal weights."""
-    return [job.predictor(_fit(job.encoded, job.outcomes, job.seed)) for job in jobs]
+    """One pooled ensemble per training set.
+
+    Raises:
+        ValueError: fewer than two events, or than two rows of each label.
+    """
+    plans = [_plan(job) for job in jobs]
+    fitted = iter(train_batch([network for plan in plans for networks in plan for network in networks]))
+    return [
+        _pool(job, [_assess(job, [(network, next(fitted)) for network in networks]) for networks in plan])
+        for job, plan in zip(jobs, plans, strict=True)
+    ]
 
 
-def _fit(encoded: np.ndarray, outcomes: Outcomes, seed: int) -> NetworkScore:
-    fold = stratified_folds(outcomes, MEMBERS, seed)
-    with _one_thread():
-        order = np.argsort(-outcomes.times(), kind="stable") if outcomes.kind == "survival" else np.arange(outcomes.n)
-        rows = torch.as_tensor(encoded[order], dtype=torch.float64)
-        loss = _CoxLoss(outcomes, order) if outcomes.kind == "survival" else _BinomialLoss(outcomes)
-        held_out = torch.as_tensor(fold[order] == np.arange(MEMBERS)[:, None])
-        weights = _descend(rows, loss, held_out, seed)
-    hidden, bias = weights["hidden"], weights["bias"]
-    return NetworkScore(hidden, bias, *(weights[name][..., None] for name in ("output", "skip", "intercept")))
+def _plan(job: Job) -> list[list[Network]]:
+    """The networks of each setting; settings share their samples."""
+    samples = _samples(job)
+    return [
+        [
+            Network(
+                training,
+                held_out,
+                setting.loss,
+                seed=job.seed * FOLDS + fold,
+                skip_penalty=setting.skip_penalty,
+                unit_penalty=setting.unit_penalty,
+                breaks=_breaks(job.outcomes) if setting.loss == "hazard" else None,
+            )
+            for fold, (training, held_out) in enumerate(samples)
+        ]
+        for setting in SETTINGS[job.outcomes.kind]
+    ]
 
 
-def _descend(
-    rows: torch.Tensor, loss: _CoxLoss | _BinomialLoss, held_out: torch.Tensor, seed: int
-) -> dict[str, np.ndarray]:
-    """Full-batch AdamW; every member keeps the weights of its own best epoch."""
-    weights = _initial(rows.shape[1], seed)
-    optimiser = torch.optim.AdamW(weights.values(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    best = {name: tensor.detach().clone() for name, tensor in weights.items()}
-    lowest = torch.full((MEMBERS,), torch.inf, dtype=torch.float64)
-    stale = 0
-    for _ in range(EPOCHS):
-        score = _forward(rows, weights)
-        with torch.no_grad():
-            validation = loss(score, held_out)
-            better = validation < lowest - 1e-6
-            lowest = torch.where(better, validation, lowest)
-            for name, tensor in weights.items():
-                best[name][better] = tensor[better]
-        stale = 0 if bool(better.any()) else stale + 1
-        if stale > PATIENCE:
-            break
-        optimiser.zero_grad()
-        loss(score, ~held_out).sum().backward()
-        optimiser.step()
-    return {name: tensor.numpy() for name, tensor in best.items()}
-
-
-def _initial(width: int, seed: int) -> dict[str, torch.Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-
-    def drawn(*shape: int, spread: float) -> torch.Tensor:
-        values = torch.randn(*shape, generator=generator, dtype=torch.float64) * spread
-        return values.requires_grad_()
-
-    return {
-        "hidden": drawn(MEMBERS, width, UNITS, spread=width**-0.5),
-        "bias": drawn(MEMBERS, UNITS, spread=0.1),
-        "output": drawn(MEMBERS, UNITS, spread=0.1 * UNITS**-0.5),
-        "skip": drawn(MEMBERS, width, spread=0.01),
-        "intercept": torch.zeros(MEMBERS, dtype=torch.float64, requires_grad=True),
-    }
-
-
-def _forward(rows: torch.Tensor, weights: dict[str, torch.Tensor]) -> torch.Tensor:
-    """(MEMBERS, n) scores."""
-    active = torch.tanh(rows @ weights["hidden"] + weights["bias"][:, None, :])
-    deep = (active @ weights["output"][:, :, None]).squeeze(-1)
-    return deep + weights["skip"] @ rows.T + weights["intercept"][:, None]
-
-
-class _CoxLoss:
-    """Negative log partial likelihood per event (Breslow's ties) over the chosen rows, latest time first."""
-
-    def __init__(self, outcomes: Outcomes, order: np.ndarray) -> None:
-        time = outcomes.times()[order]
-        self.event = torch.as_tensor(outcomes.flag[order])
-        self.last_tied = torch.as_tensor(np.searchsorted(-time, -time, side="right") - 1)
-
-    def __call__(self, score: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
-        masked = torch.where(chosen, score, torch.full_like(score, _FAR))
-        at_risk = torch.logcumsumexp(masked, dim=1)[:, self.last_tied]
-        counted = chosen & self.event
-        return torch.where(counted, at_risk - score, 0.0).sum(dim=1) / counted.sum(dim=1)
-
-
-class _BinomialLoss:
-    """Mean negative log likelihood over the chosen rows."""
-
-    def __init__(self, outcomes: Outcomes) -> None:
-        self.label = torch.as_tensor(outcomes.flag, dtype=torch.float64)
-
-    def __call__(self, score: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
-        each = torch.nn.functional.binary_cross_entropy_with_logits(
-            score, self.label.expand_as(score), reduction="none"
+def _samples(job: Job) -> list[tuple[Sample, Sample]]:
+    """(training, held-out) rows of each fold."""
+    outcomes = job.outcomes
+    fewest = outcomes.events if outcomes.kind == "survival" else min(outcomes.events, outcomes.n - outcomes.events)
+    folds = min(FOLDS, fewest)
+    if folds < 2:
+        raise ValueError(
+            f"{outcomes.n} subjects with {outcomes.events} events: networks need two events to learn from one and stop "
+            "on the other; leave the family out"
         )
-        return torch.where(chosen, each, 0.0).sum(dim=1) / chosen.sum(dim=1)
+    parts = min(-(-outcomes.n // LARGEST_SAMPLE), fewest // folds)
+    part = stratified_folds(outcomes, parts, job.seed)
+    samples = []
+    for k in range(folds):
+        rows = np.flatnonzero(part == k % parts)
+        chosen = stratified_folds(outcomes.take(rows), folds, job.seed) == k
+        samples.append((_sample(job, rows[~chosen]), _sample(job, rows[chosen])))
+    return samples
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def _sample(job: Job, rows: np.ndarray) -> Sample:
+    times = job.outcomes.times()[rows] if job.outcomes.kind == "survival" else None
+    return Sample(job.encoded[rows], job.outcomes.flag[rows], times)
+
+
+def _breaks(outcomes: Outcomes) -> np.ndarray:
+    """Right ends of intervals with equal shares of the events."""
+    intervals = int(np.clip(outcomes.events // EVENTS_PER_INTERVAL, 1, INTERVALS))
+    ends = np.quantile(outcomes.times()[outcomes.flag], np.arange(1, intervals + 1) / intervals)
+    return np.unique(np.maximum(ends, FIRST_TIME))
+
+
+def _assess(job: Job, folds: list[tuple[Network, Fitted]]) -> _Trained:
+    networks = [_centred(network, fitted.weights) for network, fitted in folds]
+    held_out = [_held_out_loss(job, network, weights) for (network, _), weights in zip(folds, networks, strict=True)]
+    return _Trained(folds[0][0].loss, networks, np.concatenate(held_out))
+
+
+def _centred(network: Network, weights: Weights) -> Weights:
+    """A partial likelihood leaves the level of a score open; at mean 0 the scores of several networks compare."""
+    if network.loss != "cox":
+        return weights
+    return replace(weights, intercept=-weights(network.training.rows).mean(axis=0))
+
+
+def _held_out_loss(job: Job, network: Network, weights: Weights) -> np.ndarray:
+    """(n,) negative log likelihood of each held-out row; for survival that of the hazards over the job's intervals, in
+    which partial likelihood and hazards per interval compare."""
+    score = _bounded(weights(network.held_out.rows))
+    if network.loss == "binomial":
+        return np.logaddexp(0.0, score[:, 0]) - network.held_out.flag * score[:, 0]
+    breaks = _breaks(job.outcomes)
+    if network.loss == "hazard":
+        hazard = np.logaddexp(0.0, score)
+    else:
+        hazard = np.exp(score) * _baseline(network.training, weights, breaks)
+    seen, happened = at_risk(network.held_out, breaks)
+    return (seen.T * hazard - happened.T * (hazard + np.log(-np.expm1(-hazard)))).sum(axis=1)
+
+
+def _baseline(training: Sample, weights: Weights, breaks: np.ndarray) -> np.ndarray:
+    """(intervals,) hazard at score 0 under which the training rows are likeliest, given their scores.
+
+    Half an event and half a survivor of mean hazard are added, so that it is neither 0 nor infinite. The slope of the
+    likelihood is convex, and Newton's steps from below it climb to its root.
+    """
+    ratio = np.exp(_bounded(weights(training.rows)))
+    seen, happened = at_risk(training, breaks)
+    ratio = np.append(ratio, [[ratio.mean()]], axis=0)
+    events = np.append(happened, np.full((len(breaks), 1), 0.5), axis=1).T * ratio
+    survivors = ((seen - happened) @ ratio[:-1])[:, 0] + 0.5 * ratio[-1]
+    hazard = (happened.sum(axis=1) + 0.5) / (survivors + 0.5 * events.sum(axis=0))
+    for _ in range(NEWTON_STEPS):
+        with np.errstate(over="ignore"):
+            chance = 1.0 / np.expm1(hazard * ratio)
+        slope = (events * chance).sum(axis=0) - survivors
+        hazard = hazard + slope / (events * ratio * chance * (1.0 + chance)).sum(axis=0)
+    return hazard
+
+
+def _bounded(score: np.ndarray) -> np.ndarray:
+    return np.clip(score, -LARGEST_SCORE, LARGEST_SCORE)
+
+
+def _pool(job: Job, settings: list[_Trained]) -> Predictor:
+    """Settings that cannot be told from the best, averaged on the link scale."""
+    best = min(settings, key=lambda one: one.held_out.mean())
+    kept = [one for one in settings if _excess(one, best) <= 2.0]
+    parts = {loss: [one for one in kept if one.loss == loss] for loss in dict.fromkeys(one.loss for one in kept)}
+    predictors = []
+    for loss, members in parts.items():
+        score = _ensemble([weights for one in members for weights in one.networks])
+        predictors.append(DiscreteHazards(score, _breaks(job.outcomes)) if loss == "hazard" else job.predictor(score))
+    if len(predictors) == 1:
+        return predictors[0]
+    return Pool(tuple(predictors), np.array([len(members) / len(kept) for members in parts.values()]))
+
+
+def _excess(setting: _Trained, best: _Trained) -> float:
+    """How many standard errors the mean held-out loss is above the best setting's."""
+    difference = setting.held_out - best.held_out
+    error = float(difference.std()) / np.sqrt(len(difference))
+    return float(difference.mean()) / error if error > 0.0 else 0.0
+
+
+def _ensemble(networks: list[Weights]) -> NetworkScore:
+    parts = ("hidden", "bias", "output", "skip", "intercept")
+    return NetworkScore(*(np.stack([getattr(weights, part) for weights in networks]) for part in parts))
