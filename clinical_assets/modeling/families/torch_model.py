@@ -18,7 +18,7 @@ import numpy as np
 from clinical_assets.modeling.batched_networks import Fitted, Loss, Network, Sample, Weights, at_risk
 from clinical_assets.modeling.batched_networks import train as train_batch
 from clinical_assets.modeling.families import Job
-from clinical_assets.modeling.folds import stratified_folds
+from clinical_assets.modeling.folds import fewest_of_a_kind, stratified_folds
 from clinical_assets.modeling.network_scores import NetworkScore
 from clinical_assets.modeling.outcomes import Outcomes
 from clinical_assets.modeling.predictors import LARGEST_SCORE, DiscreteHazards, Pool, Predictor
@@ -94,7 +94,7 @@ def _plan(job: Job) -> list[list[Network]]:
 def _samples(job: Job) -> list[tuple[Sample, Sample]]:
     """(training, held-out) rows of each fold."""
     outcomes = job.outcomes
-    fewest = outcomes.events if outcomes.kind == "survival" else min(outcomes.events, outcomes.n - outcomes.events)
+    fewest = fewest_of_a_kind(outcomes)
     folds = min(FOLDS, fewest)
     if folds < 2:
         raise ValueError(
