@@ -122,6 +122,19 @@ def test_a_gpu_agrees_with_the_cpu(alone: list[Fitted]) -> None:
         np.testing.assert_allclose(there.weights(one.held_out.rows), here.weights(one.held_out.rows), atol=1e-3)
 
 
+@pytest.mark.parametrize("loss", ["cox", "hazard", "binomial"])
+def test_an_epoch_stays_on_its_device_and_reads_nothing_back(loss: Loss) -> None:
+    common = network(41, loss)
+    shape = batched_networks._Shape.of(common)
+    batch = batched_networks._Batch(
+        [common, replace(common, seed=1)], shape, {"device": torch.device("meta"), "dtype": torch.float32}
+    )
+    with torch.no_grad():  # tensors of this device hold no values: reading one, or mixing in a CPU's, is an error
+        batch._validate(0, SHORT)
+        batch._step(1)
+    assert {batch.weights.device.type, batch.best.device.type, batch.running.device.type} == {"meta"}
+
+
 @given(rows=st.integers(1, 100_000), columns=st.integers(1, 300), units=st.integers(0, 64))
 @settings(max_examples=200, deadline=None)
 def test_padding_is_bounded(rows: int, columns: int, units: int) -> None:
