@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -95,4 +96,8 @@ def _one_fold(learn: Procedure, cohort: Cohort, held_out: np.ndarray, seed: int)
 
 
 def _rounded(measures: dict[str, float | None]) -> dict[str, float | None]:
-    return {name: None if value is None else float(f"{value:.6g}") for name, value in measures.items()}
+    """Six digits; a measure that does not exist is None, and so is one that no number holds."""
+    return {
+        name: float(f"{value:.6g}") if value is not None and math.isfinite(value) else None
+        for name, value in measures.items()
+    }
