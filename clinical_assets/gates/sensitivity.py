@@ -101,6 +101,8 @@ def _by_group(audit: Audited, names: pd.Series, threshold: float) -> pd.Series:
     from sklearn.metrics import recall_score
 
     def sensitivity(y_true: np.ndarray, y_pred: np.ndarray, sample_weight: np.ndarray) -> float:
+        if not sample_weight.any():  # everybody in the group was censored before the horizon
+            return float("nan")
         return recall_score(y_true, y_pred, sample_weight=sample_weight, zero_division=np.nan)
 
     return MetricFrame(

@@ -101,6 +101,13 @@ class TestSensitivity:
         gap = next(gap for gap in sensitivity_gaps(audit, threshold, POLICY.bias) if gap.group == "male")
         assert gap.sensitivity == pytest.approx(expected)
 
+    def test_a_group_that_nobody_was_followed_long_enough_in_is_left_unjudged(self):
+        audit, _ = simulated(shift=0.0)
+        groups = audit.groups.assign(site=np.where(np.arange(len(audit.risk)) < 5, "c", audit.groups["site"]))
+        unknown = replace(audit.labels, weight=np.where(groups["site"] == "c", 0.0, audit.labels.weight))
+        gaps = sensitivity_gaps(replace(audit, groups=groups, labels=unknown), 0.3, POLICY.bias)
+        assert {gap.group for gap in gaps} == {"a", "b"}
+
     def test_a_calibrated_model_is_not_blamed_for_a_group_of_lower_risk(self):
         audit, _ = simulated(shift=-1.0)
         gap = next(gap for gap in sensitivity_gaps(audit, 0.3, POLICY.bias) if gap.group == "a")
