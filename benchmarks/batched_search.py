@@ -36,27 +36,9 @@ import numpy as np
 import torch
 
 try:
-    from clinical_assets.modeling.batched_networks import (
-        Fitted,
-        Network,
-        Sample,
-        Schedule,
-        Weights,
-        at_risk,
-        initial_weights,
-        train,
-    )
+    from clinical_assets.modeling import batched_networks as batch
 except ModuleNotFoundError:  # beside the module on a machine that has torch and numpy only
-    from batched_networks import (  # pyright: ignore[reportMissingImports]
-        Fitted,
-        Network,
-        Sample,
-        Schedule,
-        Weights,
-        at_risk,
-        initial_weights,
-        train,
-    )
+    import batched_networks as batch  # pyright: ignore[reportMissingImports]
 
 FOLDS, ROWS, COLUMNS, INTERVALS = 5, 700, 24, 8
 SETTINGS = tuple(
@@ -64,7 +46,7 @@ SETTINGS = tuple(
 )
 
 
-def workload(cancers: int, rows: int = ROWS, columns: int = COLUMNS) -> list[Network]:
+def workload(cancers: int, rows: int = ROWS, columns: int = COLUMNS) -> list[batch.Network]:
     """The networks of a search over simulated cohorts."""
     networks = []
     for cancer in range(cancers):
@@ -77,23 +59,23 @@ def workload(cancers: int, rows: int = ROWS, columns: int = COLUMNS) -> list[Net
         breaks = np.quantile(time_[event], np.arange(1, INTERVALS + 1) / INTERVALS)
         fold = rng.permutation(rows) % FOLDS
         for k in range(FOLDS):
-            training, held_out = (Sample(matrix[at], event[at], time_[at]) for at in (fold != k, fold == k))
+            training, held_out = (batch.Sample(matrix[at], event[at], time_[at]) for at in (fold != k, fold == k))
             for number, (loss, rate, (skip, unit)) in enumerate(SETTINGS):
                 seed = (cancer * FOLDS + k) * len(SETTINGS) + number
                 intervals = breaks if loss == "hazard" else None
-                networks.append(Network(training, held_out, loss, seed, 16, rate, skip, unit, intervals))
+                networks.append(batch.Network(training, held_out, loss, seed, 16, rate, skip, unit, intervals))
     return networks
 
 
 def train_alone(
-    network: Network, schedule: Schedule, device: str = "cpu", dtype: torch.dtype = torch.float32
-) -> Fitted:
+    network: batch.Network, schedule: batch.Schedule, device: str = "cpu", dtype: torch.dtype = torch.float32
+) -> batch.Fitted:
     """One network by autograd and torch.optim.Adam, unpadded, as one would write it without a batch."""
 
     def tensor(values: np.ndarray) -> torch.Tensor:
         return torch.as_tensor(values, device=device, dtype=dtype)
 
-    parts = {name: torch.nn.Parameter(tensor(values)) for name, values in vars(initial_weights(network)).items()}
+    parts = {name: torch.nn.Parameter(tensor(values)) for name, values in vars(batch.initial_weights(network)).items()}
     parts["intercept"].requires_grad_(network.loss != "cox")
     optimiser = torch.optim.Adam([part for part in parts.values() if part.requires_grad], lr=network.learning_rate)
     losses = {}
@@ -120,12 +102,12 @@ def train_alone(
         ridge = network.unit_penalty * units + network.skip_penalty * parts["skip"].square().sum()
         (loss("training") + 0.5 * ridge).backward()
         optimiser.step()
-    weights = Weights(**{name: part.cpu().numpy().astype(np.float64) for name, part in best.items()})
-    return Fitted(weights, lowest, reached)
+    weights = batch.Weights(**{name: part.cpu().numpy().astype(np.float64) for name, part in best.items()})
+    return batch.Fitted(weights, lowest, reached)
 
 
 def _loss(
-    network: Network, sample: Sample, tensor: Callable[[np.ndarray], torch.Tensor]
+    network: batch.Network, sample: batch.Sample, tensor: Callable[[np.ndarray], torch.Tensor]
 ) -> Callable[[torch.Tensor], torch.Tensor]:
     """Scores (n, outputs) -> negative log likelihood per row."""
     if network.loss == "cox":
@@ -142,7 +124,7 @@ def _loss(
             return (event * (risk - log_hazard)).mean()
 
         return partial
-    seen, happened = (tensor(values.T) for values in at_risk(sample, network.breaks))
+    seen, happened = (tensor(values.T) for values in batch.at_risk(sample, network.breaks))
 
     def bernoulli(score: torch.Tensor) -> torch.Tensor:
         each = seen * torch.nn.functional.softplus(score) - happened * score
@@ -156,14 +138,14 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     device = arguments.device
     torch.backends.cuda.matmul.allow_tf32 = arguments.tf32
     torch.set_num_threads(1)
-    patience = Schedule().patience if arguments.stop_early else arguments.epochs + 1
-    schedule = Schedule(arguments.epochs, patience)
+    patience = batch.Schedule().patience if arguments.stop_early else arguments.epochs + 1
+    schedule = batch.Schedule(arguments.epochs, patience)
     networks = workload(arguments.cancers, arguments.rows, arguments.columns)
-    train(networks[: len(SETTINGS)], Schedule(3, 3), device)
-    train_alone(networks[0], Schedule(3, 3), device)
-    train_alone(networks[-1], Schedule(3, 3), device)
+    batch.train(networks[: len(SETTINGS)], batch.Schedule(3, 3), device)
+    train_alone(networks[0], batch.Schedule(3, 3), device)
+    train_alone(networks[-1], batch.Schedule(3, 3), device)
 
-    batched, seconds = _timed(lambda: train(networks, schedule, device, at_once=arguments.at_once), device)
+    batched, seconds = _timed(lambda: batch.train(networks, schedule, device, at_once=arguments.at_once), device)
     rng = np.random.default_rng(0)
     sampled = range(len(networks))
     if not arguments.complete:
@@ -234,13 +216,13 @@ def _memory(device: str) -> float:
 
 def table(figures: dict[str, Any]) -> str:
     """The figures as aligned text."""
-    work, batch, alone, scores = (figures[name] for name in ("workload", "batched", "one_by_one", "scores"))
+    work, together, alone, scores = (figures[name] for name in ("workload", "batched", "one_by_one", "scores"))
     low, high = alone["interval_95"]
     source = f"from {alone['extrapolated_from']} networks" if alone["extrapolated_from"] else "all trained"
     lines = (
         ("device", f"{figures['machine']['name']} ({figures['machine']['device']})"),
         ("networks", f"{work['networks']:,} on {work['rows']} x {work['columns']}, {work['epochs']} epochs"),
-        ("one batch", f"{batch['seconds']:.2f} s, {batch['memory_mib']:,.0f} MiB"),
+        ("one batch", f"{together['seconds']:.2f} s, {together['memory_mib']:,.0f} MiB"),
         ("one by one", f"{alone['seconds']:,.0f} s ({low:,.0f} to {high:,.0f}, {source})"),
         ("times faster", f"{figures['times_faster']:.0f}"),
         ("scores differ by", f"{scores['median_difference']:.1e} (median), {scores['largest_difference']:.1e} (most)"),
