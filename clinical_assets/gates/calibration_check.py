@@ -79,7 +79,10 @@ def _observed_expected(evidence: Evidence, at: HorizonCalibration, horizon: floa
 def slope_interval(
     evidence: Evidence, at: HorizonCalibration, horizon: float | None, level: float
 ) -> tuple[float, float]:
-    """Wald interval of the calibration slope with the sandwich variance (White 1982), weights taken as fixed."""
+    """Wald interval of the calibration slope with the sandwich variance (White 1982), weights taken as fixed.
+
+    NaN where the labels do not determine a slope: none or all of them positive, or separated by the risk.
+    """
     from scipy.stats import norm
 
     survival = evidence.outcomes.kind == "survival"
@@ -87,7 +90,10 @@ def slope_interval(
     linear = to_link(evidence.risk, "cloglog" if survival else "logit")
     if not np.isfinite(at.slope):
         return float("nan"), float("nan")
-    intercept = _intercept(linear, at.slope, labels.label, labels.weight, survival)
+    try:
+        intercept = _intercept(linear, at.slope, labels.label, labels.weight, survival)
+    except ValueError:  # no change of sign: the score equation has no root
+        return float("nan"), float("nan")
     eta = intercept + at.slope * linear
     mean, gradient = _mean(eta, survival)
     variance = np.maximum(mean * (1.0 - mean), 1e-12)

@@ -67,8 +67,18 @@ def _exchanged(
     if (~had).sum() < MIN_PER_ARM:
         return "", {}
     earlier = float(1.0 - mannwhitneyu(time[had], time[~had]).statistic / (had.sum() * (~had).sum()))
+    highest = earlier + 1.96 * _ordering_error(earlier, int(had.sum()), int((~had).sum()))
     text = f"subjects with an event were followed longer than the others (P(event first) {earlier:.2f})"
-    return (text if earlier < policy.polarity_floor else ""), {"event_before_censoring": earlier}
+    found = {"event_before_censoring": earlier, "at_most": highest}
+    return (text if highest < policy.polarity_floor else ""), found
+
+
+def _ordering_error(probability: float, events: int, censored: int) -> float:
+    """Standard error of the share of (event, censored) pairs in that order (Hanley & McNeil 1982)."""
+    q1, q2 = probability / (2.0 - probability), 2.0 * probability**2 / (1.0 + probability)
+    square = probability**2
+    spread = probability - square + (events - 1) * (q1 - square) + (censored - 1) * (q2 - square)
+    return float(np.sqrt(spread / (events * censored)))
 
 
 def kaplan_meier_risk(time: np.ndarray, event: np.ndarray, horizon: float) -> tuple[float, tuple[float, float]]:

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import chdtrc, expit, logit
 
 from clinical_assets.modeling.curves import StepCurve, horizon_labels
-from clinical_assets.modeling.likelihood import BinomialLikelihood, maximise
+from clinical_assets.modeling.likelihood import BinomialLikelihood, ConvergenceError, maximise
 from clinical_assets.modeling.outcomes import Outcomes
 
 _LEVEL = 0.05
@@ -55,9 +55,28 @@ def from_link(values: np.ndarray, link: str) -> np.ndarray:
 def recalibrate(
     risk: np.ndarray, outcomes: Outcomes, horizon: float | None, censoring: StepCurve | None = None
 ) -> Recalibration:
-    """Fit on out-of-fold `risk` (n,) at `horizon`; survival labels are weighted for censoring."""
+    """Fit on out-of-fold `risk` (n,) at `horizon`; survival labels are weighted for censoring.
+
+    Where the labels cannot tell (none, all, or separated by the risk), nothing is changed.
+    """
     link: Literal["cloglog", "logit"] = "cloglog" if outcomes.kind == "survival" else "logit"
+    try:
+        return _fitted(risk, outcomes, horizon, censoring, link)
+    except ConvergenceError:
+        return Recalibration(link)
+
+
+def _fitted(
+    risk: np.ndarray,
+    outcomes: Outcomes,
+    horizon: float | None,
+    censoring: StepCurve | None,
+    link: Literal["cloglog", "logit"],
+) -> Recalibration:
     labels = horizon_labels(outcomes, horizon or 0.0, censoring)
+    known = labels.label[labels.weight > 0]
+    if known.all() or not known.any():
+        return Recalibration(link)
     linear = to_link(risk, link)
     ones = np.ones_like(linear)
     plain = BinomialLikelihood(ones[:, None], labels.label, labels.weight, linear, link)

@@ -150,6 +150,17 @@ class TestOutcome:
         )
         assert judged(flipped, "DQ9").verdict is Verdict.BLOCK
 
+    def test_an_order_that_few_patients_leave_to_chance_is_not_called_exchanged(self):
+        facts = release("colon")
+        late = facts.test.head(60).reset_index(drop=True)
+        rank = late["time"].rank(pct=True) + np.random.default_rng(5).normal(0.0, 0.6, len(late))
+        few = with_frames(
+            facts, train=late.iloc[:0], test=late.assign(event=(rank > rank.quantile(0.75)).astype("int8"))
+        )
+        result = judged(few, "DQ9")
+        assert result.details["event_before_censoring"] < POLICY.data_quality.polarity_floor
+        assert "exchanged" not in result.reason
+
     def test_exchanged_labels_are_found(self):
         facts = release("breast_fna")
         flipped = with_frames(

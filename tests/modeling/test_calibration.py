@@ -79,3 +79,14 @@ def test_curves_stay_monotone_and_meet_the_recalibrated_risk(cohort, fitted) -> 
     assert (np.diff(curves, axis=1) <= 0).all()
     expected = recalibration.risk(model.risk(data.test, data.horizon))
     np.testing.assert_allclose(changed.risk(data.test, data.horizon), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("label", [np.zeros(20, bool), np.ones(20, bool)])
+def test_labels_of_one_kind_change_nothing(label: np.ndarray) -> None:
+    risk = np.linspace(0.1, 0.6, 20)
+    assert recalibrate(risk, Outcomes.binary(label), None) == Recalibration("logit")
+
+
+def test_an_endpoint_without_events_by_the_horizon_changes_nothing() -> None:
+    outcomes = Outcomes.survival(np.linspace(400.0, 900.0, 12), np.arange(12) % 2)
+    assert recalibrate(np.linspace(0.05, 0.3, 12), outcomes, 365.0) == Recalibration("cloglog")
