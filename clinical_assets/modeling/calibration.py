@@ -29,14 +29,18 @@ class Recalibration:
     intercept: float = 0.0
     slope: float = 1.0
 
+    @property
+    def changes_nothing(self) -> bool:
+        return self.intercept == 0.0 and self.slope == 1.0
+
     def risk(self, risk: np.ndarray) -> np.ndarray:
         """Recalibrated risk at the horizon, same shape."""
-        if self.intercept == 0.0 and self.slope == 1.0:
+        if self.changes_nothing:
             return risk
         return from_link(self.intercept + self.slope * to_link(risk, self.link), self.link)
 
     def hazard_shift(self, log_hazard_at_horizon: np.ndarray) -> np.ndarray:
-        """(n,) to add to each log cumulative hazard at every time.
+        """To add to the log cumulative hazard of each row at every time; same shape.
 
         The curve keeps its shape, stays monotone, and meets the recalibrated risk at the horizon exactly.
         """

@@ -126,6 +126,10 @@ class FamilyModel:
 
     def _cumulative_hazard(self, X: Rows, times: np.ndarray) -> np.ndarray:
         assert self.horizon is not None
-        link = self.predictor_.log_cumulative_hazard(self.encoder_.transform(X), np.append(times, self.horizon))
-        shift = self.recalibration.hazard_shift(link[:, -1])
-        return np.exp(link[:, :-1] + shift[:, None])
+        encoded = self.encoder_.transform(X)
+        link = self.predictor_.log_cumulative_hazard(encoded, times)
+        if self.recalibration.changes_nothing:
+            return np.exp(link)
+        alone = len(times) == 1 and times[0] == self.horizon
+        at_horizon = link if alone else self.predictor_.log_cumulative_hazard(encoded, np.array([self.horizon]))
+        return np.exp(link + self.recalibration.hazard_shift(at_horizon))

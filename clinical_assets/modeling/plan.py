@@ -13,6 +13,7 @@ FEWEST_EVENTS = 4
 FLOOR_ONLY_EVENTS = 20
 """Below this, choosing among families is choosing by chance."""
 EVENTS_PER_FOLD = 3
+SURVIVAL_ONLY: tuple[Family, ...] = ("rsf",)
 FEWEST_FOLDS = 3
 
 LARGE_ROWS = 30_000
@@ -47,6 +48,8 @@ def plan_for(outcomes: Outcomes, families: tuple[Family, ...], folds: int) -> Pl
         ValueError: fewer than `FEWEST_EVENTS` events.
     """
     events = fewest_of_a_kind(outcomes)
+    if outcomes.kind == "binary":
+        families = tuple(family for family in families if family not in SURVIVAL_ONLY)
     if events < FEWEST_EVENTS:
         rarer = "events" if outcomes.kind == "survival" else "subjects with the rarer label"
         raise ValueError(

@@ -13,18 +13,27 @@ from typing import Any, get_args, get_origin, get_type_hints
 import numpy as np
 
 from clinical_assets.modeling.curves import StepCurve
-from clinical_assets.modeling.predictors import DiscreteHazards, LogOdds, Pool, Predictor, ProportionalHazards
+from clinical_assets.modeling.predictors import (
+    DiscreteHazards,
+    ForestHazards,
+    LogOdds,
+    Pool,
+    Predictor,
+    ProportionalHazards,
+)
 from clinical_assets.modeling.scores import LinearScore, NetworkScore
-from clinical_assets.modeling.trees import TreeScore
+from clinical_assets.modeling.trees import Trees, TreeScore
 
 KINDS: dict[str, type] = {
     "proportional_hazards": ProportionalHazards,
     "discrete_hazards": DiscreteHazards,
+    "forest_hazards": ForestHazards,
     "log_odds": LogOdds,
     "pool": Pool,
     "linear": LinearScore,
     "network": NetworkScore,
-    "trees": TreeScore,
+    "tree_score": TreeScore,
+    "trees": Trees,
     "step_curve": StepCurve,
 }
 _NAMES = {kind: name for name, kind in KINDS.items()}

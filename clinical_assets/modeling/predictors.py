@@ -14,6 +14,7 @@ import numpy as np
 from clinical_assets.modeling.curves import StepCurve, breslow_hazard
 from clinical_assets.modeling.outcomes import Kind, Outcomes
 from clinical_assets.modeling.scores import Score
+from clinical_assets.modeling.trees import Trees
 
 LARGEST_SCORE = 30.0
 
@@ -111,6 +112,50 @@ class DiscreteHazards(_Survival):
 
 
 @dataclass(frozen=True)
+class ForestHazards(_Survival):
+    """The mean over trees of the cumulative hazard in the leaf that a row reaches, as in a random survival forest.
+
+    The hazard of node k rises by `rise` at `times[step]`, entries `starts[k]` to `starts[k + 1]`.
+    """
+
+    trees: Trees
+    starts: np.ndarray
+    step: np.ndarray
+    rise: np.ndarray
+    times: np.ndarray
+
+    def log_cumulative_hazard(self, encoded: np.ndarray, times: np.ndarray) -> np.ndarray:
+        """(n, columns) -> (n, len(times))."""
+        asked, order = np.unique(np.searchsorted(self.times, times, side="right"), return_inverse=True)
+        due = np.searchsorted(asked, np.arange(len(self.times)), side="right")
+        hazard = np.empty((len(encoded), len(asked)))
+        for rows, node in self.trees.leaves(encoded):
+            first, last = self.starts[node].ravel(), self.starts[node + 1].ravel()
+            held = last - first
+            entry = np.arange(held.sum()) + np.repeat(first - (np.cumsum(held) - held), held)
+            row = np.repeat(np.arange(len(node)), held.reshape(node.shape).sum(axis=1))
+            cell = row * (len(asked) + 1) + due[self.step[entry]]
+            risen = np.bincount(cell, weights=self.rise[entry], minlength=len(node) * (len(asked) + 1))
+            hazard[rows] = np.cumsum(risen.reshape(len(node), -1), axis=1)[:, :-1]
+        with np.errstate(divide="ignore"):
+            return np.log(hazard / len(self.trees.roots))[:, order]
+
+    def check(self, width: int) -> None:
+        """Raises ValueError unless every node has a rising hazard at known times."""
+        entries = len(self.rise)
+        if self.times.ndim != 1 or (np.diff(self.times) <= 0).any() or not len(self.trees.roots):
+            raise ValueError("a forest needs trees and increasing times")
+        if self.starts.dtype.kind != "i" or self.step.dtype.kind != "i" or self.step.shape != self.rise.shape:
+            raise ValueError("the steps of the hazards do not fit together")
+        if self.starts.shape != (self.trees.nodes + 1,) or self.starts[0] != 0 or self.starts[-1] != entries:
+            raise ValueError(f"{entries} steps for {self.trees.nodes} nodes do not fit together")
+        if (np.diff(self.starts) < 0).any() or (self.rise < 0).any():
+            raise ValueError("a hazard of the forest falls")
+        if entries and not 0 <= self.step.min() <= self.step.max() < len(self.times):
+            raise ValueError("a hazard rises at a time that is not listed")
+
+
+@dataclass(frozen=True)
 class Pool:
     """Weighted mean of the members' links; `weights` (len(members),) are positive and sum to 1."""
 
@@ -142,7 +187,7 @@ class Pool:
             raise ValueError("members of different kinds cannot be pooled")
 
 
-Predictor = ProportionalHazards | DiscreteHazards | LogOdds | Pool
+Predictor = ProportionalHazards | DiscreteHazards | ForestHazards | LogOdds | Pool
 
 
 def _bounded(score: np.ndarray) -> np.ndarray:

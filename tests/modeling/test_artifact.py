@@ -26,7 +26,8 @@ from clinical_assets.modeling.artifact import (
 from clinical_assets.modeling.families import TRAINERS
 
 FAMILIES = tuple(TRAINERS)
-EVERY = [(slug, family) for slug in ("colon", "breast_fna") for family in FAMILIES]
+BINARY_FOREST = ("breast_fna", "rsf")
+EVERY = [(slug, family) for slug in ("colon", "breast_fna") for family in FAMILIES if (slug, family) != BINARY_FOREST]
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from clinical_assets.modeling.model import FamilyModel
 from clinical_assets.modeling.outcomes import Outcomes
 
 FAMILIES = tuple(TRAINERS)
-EVERY = [(slug, family) for slug in ("colon", "breast_fna") for family in FAMILIES]
+BINARY_FOREST = ("breast_fna", "rsf")
+EVERY = [(slug, family) for slug in ("colon", "breast_fna") for family in FAMILIES if (slug, family) != BINARY_FOREST]
 survival_only = pytest.mark.parametrize("family", FAMILIES)
 
 

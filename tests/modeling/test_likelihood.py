@@ -9,7 +9,14 @@ from lifelines import CoxPHFitter
 from lifelines.datasets import load_rossi
 from sklearn.linear_model import LogisticRegression
 
-from clinical_assets.modeling.families.cox import FEWEST_EVENTS, PENALTIES, choose_penalty, fit_penalised
+from clinical_assets.modeling.families.cox import (
+    DOUBT,
+    FEWEST_EVENTS,
+    PENALTIES,
+    choose_penalty,
+    expected_penalty,
+    fit_penalised,
+)
 from clinical_assets.modeling.folds import stratified_folds
 from clinical_assets.modeling.likelihood import BinomialLikelihood, ConvergenceError, CoxLikelihood, maximise
 from clinical_assets.modeling.outcomes import Outcomes
@@ -127,14 +134,21 @@ def test_the_path_chooses_as_separate_fits_do(censored) -> None:
             beta = fit_penalised(encoded[inside], outcomes.take(inside), penalty).coefficients[:, 0]
             gain += CoxLikelihood.of(encoded, outcomes).value(beta)
             gain -= CoxLikelihood.of(encoded[inside], outcomes.take(inside)).value(beta)
-        gains.append(gain)
+        doubt = max(1.0, DOUBT / outcomes.events)
+        gains.append(gain - doubt * np.log10(penalty / expected_penalty(9, outcomes.events)) ** 2)
     assert choose_penalty(encoded, outcomes, 1) == PENALTIES[int(np.argmax(gains))]
 
 
-def test_with_few_events_the_penalty_is_strong_and_not_searched() -> None:
+def test_with_few_events_the_penalty_is_the_expected_one() -> None:
     rng = np.random.default_rng(0)
     outcomes = Outcomes.survival(rng.exponential(size=30), np.arange(30) < FEWEST_EVENTS - 1)
-    assert choose_penalty(rng.normal(size=(30, 3)), outcomes, 1) == 1.0
+    assert choose_penalty(rng.normal(size=(30, 3)), outcomes, 1) == expected_penalty(3, FEWEST_EVENTS - 1)
+    assert expected_penalty(3, FEWEST_EVENTS - 1) == pytest.approx(0.1)
+
+
+def test_more_columns_per_event_are_expected_to_need_a_stronger_penalty() -> None:
+    expected = [expected_penalty(columns, 100) for columns in (1, 20, 60, 3000)]
+    np.testing.assert_allclose(expected, [0.03, 0.06, 0.18, 1.0])
 
 
 def test_noise_is_shrunk_harder_than_signal(censored) -> None:

@@ -51,6 +51,11 @@ def test_the_rarer_label_counts_as_the_event() -> None:
     assert plan_for(labels, FAMILIES, 5).families == ("cox",)
 
 
+def test_families_for_survival_alone_are_left_out_of_a_binary_search() -> None:
+    labels = Outcomes.binary(np.arange(200) < 100)
+    assert plan_for(labels, FAMILIES, 5).families == ("cox", "discrete", "xgboost", "torch", "stack")
+
+
 @pytest.mark.parametrize("outcomes", [survival(300, FEWEST_EVENTS - 1), Outcomes.binary(np.arange(300) < 3)])
 def test_fewer_than_four_events_are_refused_with_the_counts(outcomes: Outcomes) -> None:
     with pytest.raises(ValueError, match=r"300 training subjects with 3 .*at least 4 are needed"):

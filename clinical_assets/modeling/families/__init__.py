@@ -15,8 +15,10 @@ from clinical_assets.modeling.scores import Score
 
 TRAINERS = {
     "cox": "clinical_assets.modeling.families.cox",
+    "discrete": "clinical_assets.modeling.families.discrete",
     "xgboost": "clinical_assets.modeling.families.xgboost_model",
     "torch": "clinical_assets.modeling.families.torch_model",
+    "rsf": "clinical_assets.modeling.families.survival_forest",
 }
 
 

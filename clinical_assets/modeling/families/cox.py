@@ -1,7 +1,8 @@
 """The floor: ridge-penalised Cox regression, and ridge-penalised logistic regression for a binary endpoint.
 
 The penalty is chosen by the cross-validated (partial) likelihood (Verweij & van Houwelingen 1993), along a path from
-strong to weak on which every fit starts from the one before.
+strong to weak on which every fit starts from the one before. In a small cohort that likelihood is mostly noise, so it
+has to speak against an expected penalty, which grows with the columns that an event has to pay for.
 """
 
 from __future__ import annotations
@@ -17,10 +18,17 @@ from clinical_assets.modeling.outcomes import Outcomes
 from clinical_assets.modeling.predictors import Predictor
 from clinical_assets.modeling.scores import LinearScore
 
-PENALTIES = (3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
+PENALTIES = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
 """Per event, on standardised columns: 1 counts as much against a coefficient as the events speak for it."""
+EXPECTED = 0.3
+"""Expected penalty per column and event; not below the third weakest, not above the third strongest."""
+DOUBT = 60.0
+"""With so many events or more, a penalty ten times off the expected one has to gain 1 in log likelihood; with fewer,
+in proportion more."""
 FEWEST_EVENTS = 10
-"""With fewer events there is nothing to choose a penalty by, and the strongest but one is taken."""
+"""With fewer events there is nothing to choose a penalty by."""
+PLENTY = 50
+"""With so many events per column hardly any penalty is needed, and which one does not matter."""
 _FOLDS = 5
 _ROUGH = 1e-5
 _PATIENCE = 2
@@ -44,12 +52,18 @@ def fit_penalised(encoded: np.ndarray, outcomes: Outcomes, penalty: float) -> Li
     return objective.score(objective.fit(objective.start, penalty))
 
 
+def expected_penalty(columns: int, events: int) -> float:
+    """The penalty that data have to speak against."""
+    return float(np.clip(EXPECTED * columns / events, PENALTIES[-3], PENALTIES[2]))
+
+
 def choose_penalty(encoded: np.ndarray, outcomes: Outcomes, seed: int) -> float:
-    """The penalty with the best cross-validated likelihood, the larger one among equals."""
-    fewest = fewest_of_a_kind(outcomes)
-    if fewest < FEWEST_EVENTS:
-        return PENALTIES[1]
-    folds = min(_FOLDS, fewest // 2)
+    """The penalty with the best cross-validated likelihood less its distance from the expected one."""
+    events = fewest_of_a_kind(outcomes)
+    expected = expected_penalty(encoded.shape[1], events)
+    if events < FEWEST_EVENTS or events >= PLENTY * encoded.shape[1]:
+        return expected
+    folds = min(_FOLDS, events // 2)
     fold = stratified_folds(outcomes, folds, seed)
     whole = _Objective(encoded, outcomes)
     parts = [_Objective(encoded[fold != k], outcomes.take(fold != k)) for k in range(folds)]
@@ -58,6 +72,7 @@ def choose_penalty(encoded: np.ndarray, outcomes: Outcomes, seed: int) -> float:
     for penalty in PENALTIES:
         betas = [part.fit(beta, penalty, _ROUGH) for part, beta in zip(parts, betas, strict=True)]
         gain = sum(whole.value(beta) - part.value(beta) for part, beta in zip(parts, betas, strict=True))
+        gain -= max(1.0, DOUBT / events) * float(np.log10(penalty / expected)) ** 2
         if gain > best:
             best, chosen, since = gain, penalty, 0
         elif (since := since + 1) == _PATIENCE:
