@@ -52,8 +52,7 @@ def backfill(
             for outcome in known.values():
                 progress.finished(outcome)
             outcomes = {**known, **_run_all(todo, deploy, min(jobs or workers(), len(todo) or 1), progress)}
-            if len(outcomes) < len(cancers):
-                forget_lost_runs(instance)
+        forget_lost_runs(instance)
     return [outcomes[cancer] for cancer in cancers if cancer in outcomes]
 
 
