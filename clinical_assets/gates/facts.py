@@ -114,6 +114,18 @@ class VerifiedWaiver:
 
 
 @dataclass(frozen=True)
+class TestLook:
+    """One opening of a locked test split: which model was scored on it, under which policy, when."""
+
+    __test__ = False  # not a test class, whatever pytest thinks of the name
+
+    split_digest: str
+    model_digest: str
+    policy_digest: str
+    opened_utc: str
+
+
+@dataclass(frozen=True)
 class ReleaseFacts:
     """Everything the five gates need to know about one candidate model.
 
@@ -134,6 +146,10 @@ class ReleaseFacts:
     digests: by role — "evaluated" (the model that made test_pred), "signed", "logged" (model registry), "deployed" (the
         directory the servers read), "loaded". A role that has not come about yet is left out or None;
         "evaluated" and "signed" must be there.
+    anchor_pred, anchor_name: the first model of this cancer type that was granted traffic, on the same test subjects;
+        None when there is none. Compared with it, small losses cannot add up over many updates.
+    champion_train: the training frame of the champion's snapshot, the reference for drift; None when there is none.
+    looks: every opening of this test split, oldest first.
     serve_score: the serving path: canonical feature frame -> (n,) risks, with input handling as in the server.
     cv_choice: what the search chose and why (stored with the record, not judged).
     lineage: data_digest, features_digest, split_digest, policy_digest, contract_digest, lock_digest, commit,
@@ -171,6 +187,10 @@ class ReleaseFacts:
     reference_oof: Predictions | None = None
     champion_pred: Predictions | None = None
     champion_name: str | None = None
+    champion_train: pd.DataFrame | None = None
+    anchor_pred: Predictions | None = None
+    anchor_name: str | None = None
+    looks: tuple[TestLook, ...] = ()
     cv_choice: Mapping[str, Any] = field(default_factory=dict)
     signatures: tuple[SignatureFact, ...] = ()
     approvals: tuple[VerifiedApproval, ...] = ()
