@@ -2,151 +2,107 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pydantic import model_validator
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from clinical_assets.gates.data_quality_policy import DataQualityPolicy
+from clinical_assets.gates.threshold import GENERAL_KNOWLEDGE, Thresholds, threshold
 
-GENERAL_KNOWLEDGE = "general knowledge; a default to be set per cancer type"
-
-
-def _threshold(default: Any, source: str, description: str, **bounds: Any) -> Any:
-    return Field(default=default, description=description, json_schema_extra={"source": source}, **bounds)
+__all__ = ["BiasPolicy", "DataQualityPolicy", "PerformancePolicy", "RegulatoryPolicy", "SecurityPolicy"]
 
 
-class _Thresholds(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @classmethod
-    def source(cls, name: str) -> str:
-        """Where the default of the threshold `name` comes from.
-
-        Raises:
-            KeyError: no threshold of that name.
-        """
-        return cls.model_fields[name].json_schema_extra["source"]  # type: ignore[index,return-value]
-
-
-class DataQualityPolicy(_Thresholds):
-    """The accepted share of missing values is part of the contract (`Column.max_missing`)."""
-
-    missing_drift_warn: float = _threshold(
-        0.10, GENERAL_KNOWLEDGE, "difference in missing share, test minus train, from which to warn", gt=0, le=1
-    )
-    polarity_floor: float = _threshold(
-        0.35,
-        "censored subjects are followed longer than those with an event; P(event time < censoring time) below this is "
-        "an exchanged censoring indicator (ADaM CNSR = 0 means event)",
-        "lowest credible probability that an event time precedes a censoring time",
-        ge=0,
-        lt=0.5,
-    )
-    min_test_events: int = _threshold(
-        100,
-        "PROBAST 4.1 as coded in OHDSI PatientLevelPrediction DiagnosePlp.R: fewer than 100 events cannot be judged",
-        "events (for a binary endpoint: the rarer class) in the test split below which the sample is too small",
-        ge=1,
-    )
-    min_events_per_feature: float = _threshold(
-        10.0,
-        "ten events per candidate predictor, the customary minimum (PROBAST 4.1)",
-        "events in the training split per model input below which to warn",
-        gt=0,
-    )
-
-
-class PerformancePolicy(_Thresholds):
-    confidence: float = _threshold(0.95, "convention", "level of every confidence interval", gt=0.5, lt=1)
-    bootstrap_replicates: int = _threshold(
+class PerformancePolicy(Thresholds):
+    confidence: float = threshold(0.95, "convention", "level of every confidence interval", gt=0.5, lt=1)
+    bootstrap_replicates: int = threshold(
         1000, "at least 1,000 patient-clustered replicates for a percentile interval", "bootstrap replicates", ge=1000
     )
-    bootstrap_seed: int = _threshold(
+    bootstrap_seed: int = threshold(
         20_240_229, "fixed in advance, recorded with every interval", "bootstrap seed", ge=0
     )
-    min_test_events: int = _threshold(
+    min_test_events: int = threshold(
         100,
         "PROBAST 4.1 (fewer than 100 events: unknown); Riley et al., imprecise below 100-200 events",
         "events from which a set of predictions can carry a performance claim",
         ge=1,
     )
-    min_out_of_fold_events: int = _threshold(
+    min_out_of_fold_events: int = threshold(
         50,
         "half the test split's demand: out-of-fold patients are many, and the intervals carry the imprecision",
         "events from which nested out-of-fold predictions can carry a performance claim",
         ge=10,
     )
-    discrimination_floor: float = _threshold(
+    discrimination_floor: float = threshold(
         0.5,
         "chance; some cancers are near chance by nature, so the reference model is the demanding floor",
         "C-index (binary: AUROC) that the interval's lower bound must reach",
         ge=0.5,
         lt=1,
     )
-    skill_floor: float = _threshold(
+    skill_floor: float = threshold(
         0.0,
         "a model must beat the Kaplan-Meier curve (binary: the prevalence) as a forecast",
         "1 - IBS / IBS of Kaplan-Meier (binary: 1 - Brier / Brier of the prevalence) to be exceeded",
         lt=1,
     )
-    observed_expected: tuple[float, float] = _threshold(
+    observed_expected: tuple[float, float] = threshold(
         (0.8, 1.25),
         "general knowledge; measured .98-1.01 on clean against 1.36-1.41 on overconfident models",
         "accepted O/E",
     )
-    slope: tuple[float, float] = _threshold(
+    slope: tuple[float, float] = threshold(
         (0.8, 1.2),
         "general knowledge (Van Calster et al. 2019, the Achilles heel of predictive analytics)",
         "accepted slope",
     )
-    ici_max: float = _threshold(
+    ici_max: float = threshold(
         0.05,
         "measured .015-.039 on clean against .080-.088 on overconfident models",
         "integrated calibration index",
         gt=0,
         lt=1,
     )
-    non_inferiority_margin: float = _threshold(
+    non_inferiority_margin: float = threshold(
         0.02,
         "C-index margin customary in model updating; to be justified per cancer type",
         "largest loss of C-index (AUROC) against the comparator that is still non-inferior",
         gt=0,
         lt=0.5,
     )
-    leak_block: float = _threshold(
+    leak_block: float = threshold(
         0.95,
         "no baseline covariate separates early events this well",
         "time-dependent AUC of one feature that blocks",
         gt=0.5,
         le=1,
     )
-    leak_warn: float = _threshold(
+    leak_warn: float = threshold(
         0.90, "as leak_block, for a closer look", "time-dependent AUC of one feature that warns", gt=0.5, le=1
     )
-    leak_quantiles: tuple[float, ...] = _threshold(
+    leak_quantiles: tuple[float, ...] = threshold(
         (0.10, 0.25, 0.50, 0.75),
         "early events are where a post-baseline column shows first",
         "quantiles of the event times at which features are tested",
     )
-    leak_label: float = _threshold(
+    leak_label: float = threshold(
         0.99,
         "diagnostic measurements separate classes by design (Wisconsin nuclei: AUROC .975), a copied label fully",
         "AUROC of one feature that blocks where the endpoint is binary",
         gt=0.5,
         le=1,
     )
-    leak_min_events: int = _threshold(
+    leak_min_events: int = threshold(
         10, GENERAL_KNOWLEDGE, "events before a quantile below which the time-dependent AUC says nothing", ge=2
     )
-    min_distinct_risks: int = _threshold(
+    min_distinct_risks: int = threshold(
         20, GENERAL_KNOWLEDGE, "distinct predicted risks below which a model is degenerate", ge=1
     )
-    sign_floor: float = _threshold(
+    sign_floor: float = threshold(
         0.45,
         "a C-index clearly under one half is a model with its sign turned",
         "C-index below which the sign is wrong",
         gt=0,
         lt=0.5,
     )
-    parity_tolerance: float = _threshold(
+    parity_tolerance: float = threshold(
         1e-6,
         "float64 round-off of two implementations of one formula",
         "largest difference between trained and served risk",
@@ -166,57 +122,57 @@ class PerformancePolicy(_Thresholds):
         return self
 
 
-class BiasPolicy(_Thresholds):
-    confidence: float = _threshold(0.95, "convention", "level of every confidence interval", gt=0.5, lt=1)
-    bootstrap_replicates: int = _threshold(1000, "as for performance", "bootstrap replicates", ge=1000)
-    bootstrap_seed: int = _threshold(
+class BiasPolicy(Thresholds):
+    confidence: float = threshold(0.95, "convention", "level of every confidence interval", gt=0.5, lt=1)
+    bootstrap_replicates: int = threshold(1000, "as for performance", "bootstrap replicates", ge=1000)
+    bootstrap_seed: int = threshold(
         20_240_301, "fixed in advance, recorded with every interval", "bootstrap seed", ge=0
     )
-    min_group_n: int = _threshold(
+    min_group_n: int = threshold(
         10,
         "seismometer censor_min_count, OHDSI minCellCount: smaller groups are not shown",
         "subjects below which a group is hidden",
         ge=1,
     )
-    min_group_events: int = _threshold(
+    min_group_events: int = threshold(
         30,
         "measured: a perfectly fair model fails |dTPR| > .1 in 18 % of cases at 30 events, 46 % at 10",
         "events below which nothing can be said about a group",
         ge=1,
     )
-    sensitivity_margin: float = _threshold(
+    sensitivity_margin: float = threshold(
         0.10,
         GENERAL_KNOWLEDGE,
         "largest accepted difference in sensitivity between a group and everybody else",
         gt=0,
         lt=1,
     )
-    expected_attributes: tuple[str, ...] = _threshold(
+    expected_attributes: tuple[str, ...] = threshold(
         ("sex", "age", "race"),
         "TRIPOD+AI and the CHAI model card ask for subgroup performance by sex, age and race or ethnicity",
         "attributes that a card must either audit or declare 'not collected'",
     )
 
 
-class RegulatoryPolicy(_Thresholds):
-    approval_days: float = _threshold(
+class RegulatoryPolicy(Thresholds):
+    approval_days: float = threshold(
         90.0, GENERAL_KNOWLEDGE, "days for which an approval and a decision record stay valid", gt=0
     )
-    environment: str = _threshold("local", "an approval is given for one environment", "name of this environment")
-    max_scanned_values: int = _threshold(
+    environment: str = threshold("local", "an approval is given for one environment", "name of this environment")
+    max_scanned_values: int = threshold(
         2000,
         "measured: pattern recognisers read about 290 cells a second",
         "distinct text values per column that are scanned for identifiers; above it an even sample is",
         ge=100,
     )
-    identifier_score: float = _threshold(
+    identifier_score: float = threshold(
         0.5,
         "presidio scores a bare pattern below .5 and a pattern with checksum or context above it",
         "score from which a match counts as an identifier",
         gt=0,
         le=1,
     )
-    lineage: tuple[str, ...] = _threshold(
+    lineage: tuple[str, ...] = threshold(
         (
             "data_digest",
             "features_digest",
@@ -233,8 +189,8 @@ class RegulatoryPolicy(_Thresholds):
     )
 
 
-class SecurityPolicy(_Thresholds):
-    allowed_suffixes: tuple[str, ...] = _threshold(
+class SecurityPolicy(Thresholds):
+    allowed_suffixes: tuple[str, ...] = threshold(
         (".json", ".ubj", ".safetensors", ".skops", ".onnx"),
         "data-only formats; deny-lists for pickle miss most probes (modelscan 1 of 6, picklescan 2 of 6)",
         "file types that may lie in a model directory",
