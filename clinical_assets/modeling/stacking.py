@@ -16,6 +16,9 @@ from clinical_assets.modeling.outcomes import Outcomes
 
 SPREAD = 0.3
 """Standard deviation of the prior of each weight, on the scale of links that are right as they are."""
+SLOPE_SPREAD = 10.0
+"""Standard deviation of the prior of the slope at which a link is scored; it keeps a handful of subjects in perfect
+order from asking for a slope without bound."""
 _TOLERANCE = 1e-7
 
 
@@ -52,11 +55,11 @@ def held_out_likelihood(link: np.ndarray, outcomes: Outcomes, fold: np.ndarray) 
     slope = np.ones(1)
     likelihood = _likelihood(link[:, None], outcomes, fold, slope)
     start = np.zeros(1 if outcomes.kind == "survival" else 2)
-    moved, best = maximise(likelihood, start, 1e-6, _TOLERANCE)
+    moved, best = maximise(likelihood, start, SLOPE_SPREAD**-2.0, _TOLERANCE)
     if moved[0] >= -1.0:
         return best
     flat = _likelihood(0.0 * link[:, None], outcomes, fold, slope)
-    return maximise(flat, start, 1e-6, _TOLERANCE)[1]
+    return maximise(flat, start, SLOPE_SPREAD**-2.0, _TOLERANCE)[1]
 
 
 def _likelihood(

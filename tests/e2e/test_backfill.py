@@ -17,7 +17,7 @@ import pytest
 from tests.e2e.conftest import BIN, run
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
-CANCERS = ("breast_fna", "lung_advanced", "melanoma")
+CANCERS = ("breast_fna", "prostate", "melanoma")
 
 
 def outcomes(environment: Mapping[str, str], *arguments: str) -> tuple[int, dict[str, dict[str, object]]]:
@@ -74,7 +74,7 @@ def completed(environment: dict[str, str], interrupted: Path) -> dict[str, dict[
 
 
 def test_the_same_command_goes_on_after_a_kill(completed: dict[str, dict[str, object]], interrupted: Path) -> None:
-    assert completed["lung_advanced"]["status"] == "ok"
+    assert completed["prostate"]["status"] == "ok"
     assert float(str(completed["breast_fna"]["discrimination"])) > 0.95
     assert runs(interrupted, dg.DagsterRunStatus.STARTED) == []
 
@@ -100,14 +100,14 @@ def test_a_killed_worker_fails_its_own_cancer_type_only(
     environment: dict[str, str], completed: dict[str, dict[str, object]], interrupted: Path
 ) -> None:
     file = interrupted / "killed.json"
-    process = start(environment, "lung_advanced", "breast_fna", "--jobs", "1", "--again", "--json", str(file))
+    process = start(environment, "prostate", "breast_fna", "--jobs", "1", "--again", "--json", str(file))
     wait_for(lambda: bool(runs(interrupted, dg.DagsterRunStatus.STARTED)))
     workers = [p for p in psutil.Process(process.pid).children(recursive=True) if "spawn_main" in str(p.cmdline())]
     workers[0].kill()
     assert process.wait(300) == 1
     found = {entry["cancer"]: entry for entry in json.loads(file.read_text())["outcomes"]}
-    assert (found["lung_advanced"]["status"], found["breast_fna"]["status"]) == ("failed", "ok")
-    assert "killed by signal 9" in found["lung_advanced"]["reason"]
+    assert (found["prostate"]["status"], found["breast_fna"]["status"]) == ("failed", "ok")
+    assert "killed by signal 9" in found["prostate"]["reason"]
     assert runs(interrupted, dg.DagsterRunStatus.STARTED) == []
 
 
@@ -120,7 +120,7 @@ def test_a_single_run_elsewhere_gives_the_same_model(
     selection = "raw_trial_data,features,trained_model"
     done = run(
         elsewhere, "dagster", "asset", "materialize", "-m", "clinical_assets.definitions",
-        "--select", selection, "--partition", "lung_advanced",
+        "--select", selection, "--partition", "prostate",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
-    assert model_digest(tmp_path, "lung_advanced") == model_digest(interrupted, "lung_advanced")
+    assert model_digest(tmp_path, "prostate") == model_digest(interrupted, "prostate")

@@ -71,3 +71,13 @@ def test_a_link_that_points_the_wrong_way_is_worth_as_much_as_none(kind: str) ->
     assert held_out_likelihood(3.0 * links[:, 0], outcomes, fold) == pytest.approx(
         held_out_likelihood(links[:, 0], outcomes, fold)
     )
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 20.0])
+@pytest.mark.parametrize("rows", [4, 16])
+def test_a_handful_of_subjects_in_perfect_order_has_a_likelihood(rows: int, scale: float) -> None:
+    time = np.arange(1.0, rows + 1.0)
+    outcomes = Outcomes.survival(time, np.arange(rows) < rows // 2)
+    links = -scale * time
+    found = held_out_likelihood(links, outcomes, np.arange(rows) % 2)
+    assert held_out_likelihood(0.0 * links, outcomes, np.arange(rows) % 2) <= found <= 0.0
