@@ -14,6 +14,8 @@ from pathlib import Path
 import psutil
 
 INTERVAL = 0.25
+R_LIBRARY = "CLINICAL_R_LIBRARY"
+"""Where the R data packages lie; the one setting that a fresh state keeps."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ def _memory(pid: int) -> float:
 def single_threaded(home: Path, configs: Path | None = None) -> dict[str, str]:
     """The environment of a fresh state directory, one thread for each process."""
     (home / "dagster").mkdir(parents=True, exist_ok=True)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("CLINICAL_", "DAGSTER_"))}
+    dropped = ("CLINICAL_", "DAGSTER_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped) or name == R_LIBRARY}
     own = {"CLINICAL_HOME": str(home), "DAGSTER_HOME": str(home / "dagster"), "OMP_NUM_THREADS": "1"}
     return kept | own | ({"CLINICAL_CONFIGS": str(configs)} if configs else {})
