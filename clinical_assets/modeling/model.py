@@ -91,7 +91,7 @@ class FamilyModel:
         from clinical_assets.modeling.selection import Procedure
 
         options = ModelOptions()
-        search = Procedure(self.features, options.families, self.kind, self.horizon, self.seed)
+        search = Procedure(self.features, options.families, self.kind, self.horizon, self.seed, options.device)
         pool = search.train(X, y, options.folds, nested=False).pool()
         self.encoder_, self.predictor_ = pool.encoder_, pool.predictor_
         return self

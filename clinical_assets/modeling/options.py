@@ -6,6 +6,7 @@ from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+Device = Literal["cpu", "cuda"]
 Family = Literal["cox", "discrete", "xgboost", "torch", "rsf", "stack"]
 FAMILIES: tuple[Family, ...] = get_args(Family)
 """In order of increasing complexity."""
@@ -16,13 +17,15 @@ class ModelOptions(BaseModel):
     """Families to try, kept in order of complexity.
 
     `cox` (penalised logistic for a binary endpoint) is the floor; `stack` pools the others; `rsf` needs the opt-in
-    package scikit-survival.
+    package scikit-survival. On `device` "cuda" the networks train on an NVIDIA GPU; their last digits, and with them
+    the model's digest, differ from those on a CPU, so the device is part of what identifies a model's input.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     families: tuple[Family, ...] = ("cox", "xgboost", "torch", "stack")
     folds: int = Field(default=5, ge=3, le=20)
+    device: Device = "cpu"
     seed: int = Field(default=20240501, ge=0, lt=2**32)
 
     @field_validator("families")

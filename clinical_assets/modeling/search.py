@@ -81,7 +81,7 @@ def search(
     seed = options.seed if seed is None else seed
     outcomes = Outcomes.from_frame(train, contract.endpoint)
     horizon = contract.endpoint.horizon_days
-    procedure = Procedure(features_of(contract), options.families, outcomes.kind, horizon, seed)
+    procedure = Procedure(features_of(contract), options.families, outcomes.kind, horizon, seed, options.device)
     with single_thread():
         trained = procedure.train(train, outcomes, options.folds, nested=True)
         found = trained.select()

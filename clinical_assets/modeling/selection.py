@@ -11,7 +11,7 @@ from clinical_assets.modeling.choice import Context, Trial, choose
 from clinical_assets.modeling.encoder import Feature, encode_columns
 from clinical_assets.modeling.folds import stratified_folds
 from clinical_assets.modeling.model import FamilyModel
-from clinical_assets.modeling.options import FLOOR, Family
+from clinical_assets.modeling.options import FLOOR, Device, Family
 from clinical_assets.modeling.outcomes import Kind, Outcomes
 from clinical_assets.modeling.plan import Plan, plan_for
 from clinical_assets.modeling.predictors import Pool
@@ -43,6 +43,7 @@ class Procedure:
     kind: Kind
     horizon: float | None
     seed: int
+    device: Device = "cpu"
 
     def run(self, frame: pd.DataFrame, outcomes: Outcomes, folds: int) -> Selection:
         """Learn from `frame` (n, features) and `outcomes` (n,) alone.
@@ -57,7 +58,7 @@ class Procedure:
         plan = plan_for(outcomes, self.families, folds)
         fold = stratified_folds(outcomes, plan.folds, self.seed)
         codes = encode_columns(self.features, frame)
-        subjects = Subjects(self.features, codes, outcomes, fold, self.horizon, self.seed)
+        subjects = Subjects(self.features, codes, outcomes, fold, self.horizon, self.seed, self.device)
         return Trained(self, plan, subjects, Library(subjects, plan, nested))
 
 

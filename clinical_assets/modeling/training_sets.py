@@ -16,7 +16,7 @@ import numpy as np
 from clinical_assets.modeling.encoder import Encoder, Feature
 from clinical_assets.modeling.families import Job, trainer
 from clinical_assets.modeling.folds import stratified_sample
-from clinical_assets.modeling.options import Family
+from clinical_assets.modeling.options import Device, Family
 from clinical_assets.modeling.outcomes import Outcomes
 from clinical_assets.modeling.plan import Plan
 from clinical_assets.modeling.predictors import Predictor
@@ -38,6 +38,7 @@ class Subjects:
     fold: np.ndarray
     horizon: float | None
     seed: int
+    device: Device = "cpu"
 
     @property
     def folds(self) -> range:
@@ -74,7 +75,8 @@ def _training_set(subjects: Subjects, left_out: Folds, most: int | None) -> Trai
         rows = rows[stratified_sample(subjects.outcomes.take(rows), most, subjects.seed)]
     codes = subjects.codes[rows]
     encoder = Encoder.learn(subjects.features, codes)
-    job = Job(encoder.encode(codes), subjects.outcomes.take(rows), subjects.horizon, subjects.seed)
+    outcomes = subjects.outcomes.take(rows)
+    job = Job(encoder.encode(codes), outcomes, subjects.horizon, subjects.seed, subjects.device)
     return TrainingSet(left_out, encoder, job)
 
 

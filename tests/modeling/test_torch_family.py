@@ -219,3 +219,21 @@ def test_networks_disagree_more_about_patients_unlike_the_training_set() -> None
     parts = predictor.members if isinstance(predictor, Pool) else (predictor,)
     for part in parts:
         assert part.score.spread(5.0 * job.encoded).mean() > 2.0 * part.score.spread(job.encoded).mean()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the GPU that is asked for")
+def test_a_missing_gpu_is_named() -> None:
+    outcomes = Outcomes.survival(np.arange(1.0, 21.0), np.arange(20) % 2 == 0)
+    job = Job(np.ones((20, 2)), outcomes, 3.0, 1, device="cuda")
+    with pytest.raises(ValueError, match=r"set models\.device to 'cpu'"):
+        torch_model.train([job])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU here")
+def test_a_gpu_gives_the_risks_of_the_cpu() -> None:
+    job = made_up(300, 1)
+    times = np.array([job.horizon or 0.0])
+    cpu, gpu = (torch_model.train([replace(job, device=device)])[0] for device in ("cpu", "cuda"))
+    np.testing.assert_allclose(
+        gpu.log_cumulative_hazard(job.encoded, times), cpu.log_cumulative_hazard(job.encoded, times), atol=0.05
+    )

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from clinical_assets.modeling.options import Device
 from clinical_assets.modeling.outcomes import Outcomes
 from clinical_assets.modeling.predictors import LogOdds, Predictor, ProportionalHazards
 from clinical_assets.modeling.scores import Score
@@ -25,12 +26,14 @@ TRAINERS = {
 @dataclass(frozen=True)
 class Job:
     """One training set: `encoded` (n, columns), standardised by an encoder that saw these rows alone, with their
-    `outcomes`; `horizon` in days at which risk will be stated, None for a binary endpoint."""
+    `outcomes`; `horizon` in days at which risk will be stated, None for a binary endpoint; `device` for families that
+    can use a GPU."""
 
     encoded: np.ndarray
     outcomes: Outcomes
     horizon: float | None
     seed: int
+    device: Device = "cpu"
 
     def predictor(self, score: Score) -> Predictor:
         """What a score of one output predicts: hazard ratios over Breslow's baseline, or log odds."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from clinical_assets.modeling.batched_networks import Fitted, Loss, Network, Sample, Weights, at_risk
 from clinical_assets.modeling.batched_networks import train as train_batch
@@ -61,14 +62,27 @@ def train(jobs: Sequence[Job]) -> list[Predictor]:
     """One pooled ensemble per training set.
 
     Raises:
-        ValueError: fewer than two events, or than two rows of each label.
+        ValueError: fewer than two events, or than two rows of each label; or the jobs' device is not here.
     """
+    device = _device(jobs)
     plans = [_plan(job) for job in jobs]
-    fitted = iter(train_batch([network for plan in plans for networks in plan for network in networks]))
+    every = [network for plan in plans for networks in plan for network in networks]
+    fitted = iter(train_batch(every, device=device))
     return [
         _pool(job, [_assess(job, [(network, next(fitted)) for network in networks]) for networks in plan])
         for job, plan in zip(jobs, plans, strict=True)
     ]
+
+
+def _device(jobs: Sequence[Job]) -> str:
+    """The one device of all jobs."""
+    devices = {job.device for job in jobs} or {"cpu"}
+    if len(devices) > 1:
+        raise ValueError(f"one batch trains on one device, these jobs name {', '.join(sorted(devices))}")
+    device = devices.pop()
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("models.device is 'cuda', and torch finds no NVIDIA GPU here; set models.device to 'cpu'")
+    return device
 
 
 def _plan(job: Job) -> list[list[Network]]:
