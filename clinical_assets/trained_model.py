@@ -100,7 +100,7 @@ def trained_model(
             "reused": False,
             "data_status": cancer.source.data_status,
             "model_digest": digest,
-            "family": found.candidate.name,
+            "family": found.family,
             "chosen_because": found.reason,
             "mlflow": f"{registered.name} version {registered.version}",
             "evidence_tier": cancer.tier.value,
