@@ -28,16 +28,20 @@ _WORST_FIRST = (Verdict.ERROR, Verdict.BLOCK, Verdict.INCONCLUSIVE, Verdict.WARN
     name=GateName.DATA_QUALITY.value,
     blocking=True,
     partitions_def=cancer_types,
-    description="Contract, missingness, duplicates, outcomes, sample size, provenance. BLOCK stops the run here.",
+    description="Contract, values, units, dates, duplicates, outcomes, drift, provenance. BLOCK stops the run here.",
 )
 def data_quality_gate(
-    context: dg.AssetCheckExecutionContext, raw_trial_data: SnapshotReference, object_store: ObjectStore
+    context: dg.AssetCheckExecutionContext,
+    raw_trial_data: SnapshotReference,
+    object_store: ObjectStore,
+    ledger_store: LedgerStore,
 ) -> dg.AssetCheckResult:
     from clinical_assets.release import data_facts, judge
     from clinical_assets.training_data import open_snapshot
 
     cancer = load_catalog()[raw_trial_data.cancer]
-    facts = data_facts(cancer, open_snapshot(cancer.slug, raw_trial_data, object_store))
+    champion = champion_of(ledger_store.ledger(), cancer.slug)
+    facts = data_facts(cancer, open_snapshot(cancer.slug, raw_trial_data, object_store), champion, object_store)
     return as_check(judge(GateName.DATA_QUALITY, facts, cancer))
 
 

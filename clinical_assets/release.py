@@ -13,6 +13,7 @@ from clinical_assets import evaluation
 from clinical_assets.audit.artifact_signature import verify_directory
 from clinical_assets.audit.decision import Refused, SignedRecord
 from clinical_assets.catalog import CancerType
+from clinical_assets.conformance import conformance_of
 from clinical_assets.foundation.canonical import sha256_directory, sha256_json
 from clinical_assets.gates.facts import AuditState, Predictions, ReleaseFacts, SignatureFact, SplitFacts
 from clinical_assets.gates.verdict import GateName, GateReport, Scope
@@ -24,6 +25,8 @@ from resources.model_registry import ModelRegistry, RegisteredModel
 from resources.object_store import ObjectStore
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from clinical_assets.trials.contract import CohortContract
     from clinical_assets.trials.snapshot import Snapshot
 
@@ -74,6 +77,8 @@ def gather(
         reference_name=choice["reference"],
         champion_pred=_champion_predictions(cancer.contract, champion, data, object_store),
         champion_name=champion[:12] or None,
+        champion_train=champion_training_frame(cancer, champion, object_store),
+        conformance=conformance_of(cancer.source, cancer.gates.data_quality),
         model_dir=directory,
         model_digest=model.digest,
         digests={
@@ -172,8 +177,11 @@ def judge(gate: GateName, facts: ReleaseFacts, cancer: CancerType) -> GateReport
     return _JUDGED[key]
 
 
-def data_facts(cancer: CancerType, snapshot: Snapshot) -> ReleaseFacts:
-    """What is known before a model exists; enough for the data-quality gate, and for no other."""
+def data_facts(cancer: CancerType, snapshot: Snapshot, champion: str, object_store: ObjectStore) -> ReleaseFacts:
+    """What is known before a model exists; enough for the data-quality gate, and for no other.
+
+    champion: digest of the model that answers patients now, "" when none does; its data are the reference for drift.
+    """
     nobody = Predictions(np.array([], dtype=object), np.array([]))
     cohort = snapshot.read()
     split = cancer.subject_split
@@ -193,6 +201,9 @@ def data_facts(cancer: CancerType, snapshot: Snapshot) -> ReleaseFacts:
         test_pred=nobody,
         reference_pred=nobody,
         reference_name="",
+        champion_name=champion[:12] or None,
+        champion_train=champion_training_frame(cancer, champion, object_store),
+        conformance=conformance_of(cancer.source, cancer.gates.data_quality),
         model_dir=snapshot.path,
         model_digest="",
         digests={},
@@ -201,6 +212,23 @@ def data_facts(cancer: CancerType, snapshot: Snapshot) -> ReleaseFacts:
         audit=AuditState(True, 0),
         signature_ok=None,
     )
+
+
+def champion_training_frame(cancer: CancerType, champion: str, object_store: ObjectStore) -> pd.DataFrame | None:
+    """The training side of the snapshot that the champion was trained on.
+
+    None without a champion, or where its snapshot is no longer in the store: the checks then compare test with train.
+
+    Raises:
+        SnapshotError: the snapshot is there but damaged.
+    """
+    if not champion:
+        return None
+    from clinical_assets.trials.snapshot import SnapshotStore
+
+    card = json.loads((object_store.models / champion / "model.json").read_text())
+    snapshot = SnapshotStore(object_store.directory).find(cancer.slug, card["provenance"]["snapshot"])
+    return None if snapshot is None else cancer.subject_split.parts(snapshot.read())[0]
 
 
 def _champion_predictions(

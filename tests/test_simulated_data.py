@@ -107,12 +107,13 @@ class TestEveryCohort:
         from clinical_assets.gates import data_quality
         from clinical_assets.release import data_facts
         from clinical_assets.trials.snapshot import SnapshotStore, ingest
+        from resources.object_store import ObjectStore
 
         cancer = load_catalog()[file.stem]
         assert cancer.source.content_sha256
         snapshot = ingest(cancer.slug, cancer.source, cancer.contract, SnapshotStore(tmp_path))
         assert snapshot.manifest.data_status == "simulated"
-        report = data_quality.judge(data_facts(cancer, snapshot), cancer.gates)
+        report = data_quality.judge(data_facts(cancer, snapshot, "", ObjectStore(root=str(tmp_path))), cancer.gates)
         bad = [check for check in report.checks if check.verdict in (Verdict.BLOCK, Verdict.ERROR)]
         assert not bad, bad
         assert next(check for check in report.checks if check.id == "DQ9").verdict is Verdict.PASS

@@ -10,14 +10,27 @@ from typing import Any
 
 import pandas as pd
 
+from clinical_assets.gates import (  # noqa: F401 - registers the checks of these themes
+    category_changes,
+    cdisc_core,
+    column_sanity,
+    conflicting_outcomes,
+    dates,
+    drift,
+    outcome_shift,
+    sentinels,
+    unit_conversion,
+)
 from clinical_assets.gates.checks import Case, Finding, check, run_gate
 from clinical_assets.gates.deviations import deviations
-from clinical_assets.gates.duplicates import pairs_between, pairs_within
+from clinical_assets.gates.duplicates import near_pairs_between, pairs_between, pairs_within
 from clinical_assets.gates.facts import ReleaseFacts
 from clinical_assets.gates.outcome_sanity import binary_outcome, survival_outcome
 from clinical_assets.gates.policy import GatePolicy
+from clinical_assets.gates.reference_cohort import comparisons
 from clinical_assets.gates.thresholds import DataQualityPolicy
 from clinical_assets.gates.verdict import GateName, GateReport, Verdict
+from clinical_assets.trials.contract import Column
 
 GATE = GateName.DATA_QUALITY
 
@@ -56,22 +69,24 @@ def contract_match(case: Case) -> Finding:
 
 @check(GATE, "DQ3", "Missing values", "largest share of missing values in a column")
 def missingness(case: Case) -> Finding:
-    """Share missing per column against `Column.max_missing` (both sides together), and its shift between them."""
+    """Share missing per column against `Column.max_missing` (both sides together), and its shift from the reference."""
     facts, limit = case.facts, case.policy.data_quality.missing_drift_warn
     frame = both_sides(facts)
     if frame.empty:
         return Finding(Verdict.BLOCK, "there are no rows", "check the snapshot and the split", n=0)
     share = {column.name: float(frame[column.name].isna().mean()) for column in facts.contract.attributes}
     over = [column.name for column in facts.contract.attributes if share[column.name] > column.max_missing]
-    shifted = {}
-    if len(facts.train) and len(facts.test):
-        shifted = {name: float(facts.test[name].isna().mean() - facts.train[name].isna().mean()) for name in share}
-        shifted = {name: delta for name, delta in shifted.items() if abs(delta) > limit}
+    shifted = {
+        f"{column.name}, {comparison.name}": delta
+        for comparison in comparisons(case)
+        for column in comparison.columns(facts.contract)
+        if abs(delta := _missing(comparison.current, column) - _missing(comparison.reference, column)) > limit
+    }
     worst = max(share, key=share.__getitem__)
     common: dict[str, Any] = {
         "value": share[worst],
         "n": len(frame),
-        "threshold": f"each column's max_missing; test minus train within {limit:.0%} points",
+        "threshold": f"each column's max_missing; new minus reference within {limit:.0%} points",
         "threshold_source": f"contract (5 % unless declared); {DataQualityPolicy.source('missing_drift_warn')}",
         "details": {"share": share, "shifted": shifted},
     }
@@ -82,10 +97,12 @@ def missingness(case: Case) -> Finding:
         )
     if shifted:
         text = ", ".join(f"{name} {delta:+.1%}" for name, delta in shifted.items())
-        return Finding(
-            Verdict.WARN, f"missingness differs between test and train: {text}", "look for a site effect", **common
-        )
+        return Finding(Verdict.WARN, f"missingness has changed: {text}", "look for a site effect", **common)
     return Finding(Verdict.PASS, f"at most {share[worst]:.1%} missing ({worst})", **common)
+
+
+def _missing(frame: pd.DataFrame, column: Column) -> float:
+    return float(frame[column.name].isna().mean())
 
 
 @check(GATE, "DQ6", "Duplicate rows", "pairs of equal rows in the test split")
@@ -129,16 +146,19 @@ def duplicates(case: Case) -> Finding:
 
 @check(GATE, "DQ7", "No subject on both sides of the split", "subjects in train and test")
 def split_overlap(case: Case) -> Finding:
-    """By identifier, and by fingerprint (features and outcome) for a subject that was given a new identifier."""
+    """By identifier; and for a subject that was given a new one, by all features and the outcome, or by sex, age,
+    categories, dates and the outcome where measurements were taken again.
+    """
     facts = case.facts
     same_id = len(set(facts.train["subject_id"]) & set(facts.test["subject_id"]))
     same_row = pairs_between(facts.train, facts.test, facts.contract)
+    same_person = near_pairs_between(facts.train, facts.test, facts.contract)
     common: dict[str, Any] = {
         "value": float(max(same_id, same_row.found)),
         "n": len(facts.train) + len(facts.test),
         "threshold": "0 shared identifiers; 0 equal rows beyond coincidence",
         "threshold_source": "deepchecks IndexTrainTestLeakage 0; coincidence by Poisson tail .01",
-        "details": {"same_identifier": same_id, "same_row": vars(same_row)},
+        "details": {"same_identifier": same_id, "same_row": vars(same_row), "same_person": vars(same_person)},
     }
     remedy = "split by patient: merge the identifiers of one patient, then make the split again"
     if same_id:
@@ -149,6 +169,14 @@ def split_overlap(case: Case) -> Finding:
         return Finding(
             Verdict.BLOCK,
             f"{same_row.found} test rows are training rows under a new identifier ({same_row.expected:.2g} by chance)",
+            remedy,
+            **common,
+        )
+    if same_person.tail < case.policy.data_quality.coincidence and same_person.found > 2.0 * same_person.expected:
+        return Finding(
+            Verdict.BLOCK,
+            f"{same_person.found} test patients have attributes, dates and outcome of a training patient under another "
+            f"identifier ({same_person.expected:.2g} by chance)",
             remedy,
             **common,
         )

@@ -41,7 +41,7 @@ class EqualPairs:
 
 def pairs_within(frame: pd.DataFrame, contract: CohortContract) -> EqualPairs:
     """Pairs of rows of one frame that agree in all features and the outcome, whatever their identifiers and dates."""
-    features, outcome = _fingerprints(frame, contract)
+    features, outcome = fingerprints(frame, contract)
     rare = _rare(outcome, outcome)
     total = len(frame) * (len(frame) - 1) / 2
     return _against_chance(
@@ -56,7 +56,7 @@ def pairs_within(frame: pd.DataFrame, contract: CohortContract) -> EqualPairs:
 
 def pairs_between(first: pd.DataFrame, second: pd.DataFrame, contract: CohortContract) -> EqualPairs:
     """Pairs of one row from each frame that agree in every feature and in the outcome."""
-    (fa, oa), (fb, ob) = _fingerprints(first, contract), _fingerprints(second, contract)
+    (fa, oa), (fb, ob) = fingerprints(first, contract), fingerprints(second, contract)
     everybody = np.concatenate([oa, ob])
     ra, rb = _rare(oa, everybody), _rare(ob, everybody)
     columns = [
@@ -73,12 +73,39 @@ def pairs_between(first: pd.DataFrame, second: pd.DataFrame, contract: CohortCon
     )
 
 
+def near_pairs_between(first: pd.DataFrame, second: pd.DataFrame, contract: CohortContract) -> EqualPairs:
+    """Pairs of one row from each frame that agree in who the patient is and in the outcome, whatever was measured.
+
+    Who the patient is: sensitive attributes (sex, age, so the year of birth), categories and yes-or-no features
+    (stage, histology), and the index date where it is a real one. Agreement counts only with a rare outcome.
+    """
+    names = [column.name for column in contract.attributes if column.sensitive or not column.measured]
+    dated = ["index_date"] if contract.index_date.kind == "calendar" else []
+    if not names:
+        return EqualPairs(0, 0.0, 1.0)
+    ia, ib = _hash(first[names + dated]), _hash(second[names + dated])
+    (_, oa), (_, ob) = fingerprints(first, contract), fingerprints(second, contract)
+    everybody = np.concatenate([oa, ob])
+    ra, rb = _rare(oa, everybody), _rare(ob, everybody)
+    telling = _cross(_joint(ia, oa)[ra], _joint(ib, ob)[rb])
+    total = float(len(first) * len(second))
+    return _against_chance(telling, telling, _cross(ia, ib), _cross(oa[ra], ob[rb]), [], total)
+
+
+def expected_equal_pairs(frame: pd.DataFrame, contract: CohortContract) -> float:
+    """Pairs of rows equal in all features that chance makes if the features are independent of each other."""
+    n = len(frame)
+    alike = [_pairs(_hash(frame[[column.name]])) for column in contract.attributes]
+    total = n * (n - 1) / 2
+    return total * float(np.prod([count / total for count in alike])) if total else 0.0
+
+
 def _against_chance(found: int, telling: int, alike: int, shared: int, columns: list[int], total: float) -> EqualPairs:
     """Counts of pairs: equal in all, of these with a rare outcome; equal features; a shared rare outcome; each fine
     column equal; all pairs."""
     from scipy.stats import poisson
 
-    if not found:
+    if not found or not total:
         return EqualPairs(0, 0.0, 1.0)
     share = shared / total
     expected = (alike - telling) * share / (1.0 - share)
@@ -101,7 +128,7 @@ def _fine(frame: pd.DataFrame, contract: CohortContract) -> list[str]:
     return [name for name in names if frame[name].nunique() >= FINE]
 
 
-def _fingerprints(frame: pd.DataFrame, contract: CohortContract) -> tuple[np.ndarray, np.ndarray]:
+def fingerprints(frame: pd.DataFrame, contract: CohortContract) -> tuple[np.ndarray, np.ndarray]:
     """(n,) hashes of the features and of the outcome; numbers are compared to six significant digits."""
     return _hash(frame[[column.name for column in contract.attributes]]), _hash(frame[list(contract.outcome_names)])
 

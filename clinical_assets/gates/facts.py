@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from clinical_assets.gates.cdisc_core import Conformance
     from clinical_assets.trials.contract import CohortContract
 
 
@@ -54,12 +55,16 @@ class Predictions:
 
 @dataclass(frozen=True)
 class SplitFacts:
-    """`digest` as stored when the split was made; `recomputed_digest` from the frames at hand."""
+    """`digest` as stored when the split was made; `recomputed_digest` from the frames at hand.
+
+    out_of_time: the split is declared to put the later subjects into the test split, not drawn by subject.
+    """
 
     salt: str
     test_fraction: float
     digest: str
     recomputed_digest: str
+    out_of_time: bool = False
 
 
 @dataclass(frozen=True)
@@ -149,6 +154,7 @@ class ReleaseFacts:
     anchor_pred, anchor_name: the first model of this cancer type that was granted traffic, on the same test subjects;
         None when there is none. Compared with it, small losses cannot add up over many updates.
     champion_train: the training frame of the champion's snapshot, the reference for drift; None when there is none.
+    conformance: what CDISC's rules engine says of the source; None where nobody asked.
     looks: every opening of this test split, oldest first.
     serve_score: the serving path: canonical feature frame -> (n,) risks, with input handling as in the server.
     cv_choice: what the search chose and why (stored with the record, not judged).
@@ -188,6 +194,7 @@ class ReleaseFacts:
     champion_pred: Predictions | None = None
     champion_name: str | None = None
     champion_train: pd.DataFrame | None = None
+    conformance: Conformance | None = None
     anchor_pred: Predictions | None = None
     anchor_name: str | None = None
     looks: tuple[TestLook, ...] = ()

@@ -12,6 +12,7 @@ from clinical_assets.foundation.clock import SECONDS_PER_DAY
 from clinical_assets.gates.checks import Case, Finding
 from clinical_assets.gates.thresholds import DataQualityPolicy
 from clinical_assets.gates.verdict import Verdict
+from clinical_assets.trials.contract import CohortContract
 
 MIN_PER_ARM = 10
 """Subjects with, and without, an event below which rates and orderings say nothing."""
@@ -39,6 +40,10 @@ def survival_outcome(case: Case) -> Finding:
     if exchanged:
         common["threshold_source"] = DataQualityPolicy.source("polarity_floor")
         return Finding(Verdict.BLOCK, f"{exchanged}: the censoring indicator looks exchanged", REMEDY, **common)
+    off_protocol = _median_off(time, had, policy)
+    if off_protocol:
+        common["threshold_source"] = DataQualityPolicy.source("protocol_median_days")
+        return Finding(Verdict.BLOCK, off_protocol, REMEDY, **common)
     if not (time >= horizon).any():
         return Finding(
             Verdict.INCONCLUSIVE, "nobody was followed up to the horizon", "shorten the horizon or wait", **common
@@ -67,13 +72,13 @@ def _exchanged(
     if (~had).sum() < MIN_PER_ARM:
         return "", {}
     earlier = float(1.0 - mannwhitneyu(time[had], time[~had]).statistic / (had.sum() * (~had).sum()))
-    highest = earlier + 1.96 * _ordering_error(earlier, int(had.sum()), int((~had).sum()))
+    highest = earlier + 1.96 * ordering_error(earlier, int(had.sum()), int((~had).sum()))
     text = f"subjects with an event were followed longer than the others (P(event first) {earlier:.2f})"
     found = {"event_before_censoring": earlier, "at_most": highest}
     return (text if highest < policy.polarity_floor else ""), found
 
 
-def _ordering_error(probability: float, events: int, censored: int) -> float:
+def ordering_error(probability: float, events: int, censored: int) -> float:
     """Standard error of the share of (event, censored) pairs in that order (Hanley & McNeil 1982)."""
     q1, q2 = probability / (2.0 - probability), 2.0 * probability**2 / (1.0 + probability)
     square = probability**2
@@ -90,6 +95,30 @@ def kaplan_meier_risk(time: np.ndarray, event: np.ndarray, horizon: float) -> tu
     curve = greenwood.KaplanMeier(conf_type="log-log").fit(greenwood.Surv(followed, event=had))
     last = np.flatnonzero(np.isfinite(curve.conf_low_))[-1]
     return 1.0 - float(curve.survival_[-1]), (1.0 - float(curve.conf_high_[last]), 1.0 - float(curve.conf_low_[last]))
+
+
+def kaplan_meier_median(time: np.ndarray, event: np.ndarray) -> tuple[float, tuple[float, float]]:
+    """Median in days with its 95 % interval (Brookmeyer & Crowley 1982, log-log scale); infinite where not reached."""
+    import greenwood
+
+    curve = greenwood.KaplanMeier(conf_type="log-log").fit(greenwood.Surv(time, event=event.astype(int)))
+
+    def first_below(survival: np.ndarray) -> float:
+        below = np.flatnonzero(np.asarray(survival) <= 0.5)
+        return float(curve.time_[below[0]]) if len(below) else float("inf")
+
+    return first_below(curve.survival_), (first_below(curve.conf_low_), first_below(curve.conf_high_))
+
+
+def _median_off(time: np.ndarray, had: np.ndarray, policy: DataQualityPolicy) -> str:
+    """Why the median cannot be the protocol's, or ""; it can as long as its interval touches the protocol's range."""
+    if policy.protocol_median_days is None:
+        return ""
+    low, high = policy.protocol_median_days
+    median, (at_least, at_most) = kaplan_meier_median(time, had)
+    if at_least > high or at_most < low:
+        return f"the median of {median:.0f} days lies outside the {low:g} to {high:g} days that the protocol expects"
+    return ""
 
 
 def binary_outcome(case: Case) -> Finding:
@@ -118,6 +147,16 @@ def _in_band(rate: float, interval: tuple[float, float], band: tuple[float, floa
     return Finding(
         Verdict.INCONCLUSIVE, f"event probability {rate:.3f} is outside the band, its interval is not", REMEDY, **common
     )
+
+
+def known_outcome(frame: pd.DataFrame, contract: CohortContract) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) who had the event by the horizon, and (n,) of whom that is known."""
+    if contract.endpoint.kind == "binary":
+        label = frame["label"].to_numpy(np.float64)
+        return label == 1, np.isin(label, (0.0, 1.0))
+    horizon = float(contract.endpoint.horizon_days or 0.0)
+    time, event = frame["time"].to_numpy(np.float64), frame["event"].to_numpy(np.float64) == 1
+    return event & (time <= horizon), (event & (time <= horizon)) | (time > horizon)
 
 
 def _structure(frame: pd.DataFrame, time: np.ndarray, event: np.ndarray, data_cut: date | str | None) -> list[str]:

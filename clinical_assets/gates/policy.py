@@ -23,12 +23,14 @@ from clinical_assets.gates.thresholds import (
 from clinical_assets.gates.verdict import GateName
 
 REQUIRED: dict[GateName, tuple[str, ...]] = {
-    GateName.DATA_QUALITY: ("DQ1", "DQ3", "DQ6", "DQ7", "DQ9", "DQ17", "DQ18"),
+    GateName.DATA_QUALITY: (
+        "DQ1", "DQ3", "DQ4", "DQ5", "DQ6", "DQ7", "DQ8", "DQ9", "DQ10", "DQ14", "DQ15", "DQ17", "DQ18",
+    ),
     GateName.PERFORMANCE: ("MP1", "MP3", "MP5", "MP8", "MP9", "MP15a", "MP15b", "MP18", "MP19"),
     GateName.BIAS: ("BI1", "BI2", "BI16", "BI19"),
     GateName.REGULATORY: ("RG1", "RG2", "RG8", "RG10", "RG11", "RG13", "RG21"),
     GateName.SECURITY: ("SE1", "SE4", "SE5"),
-}
+}  # fmt: skip
 """The checks without which a gate is blocked, in both tiers; `verdicts` says what an INCONCLUSIVE one costs in each."""
 
 

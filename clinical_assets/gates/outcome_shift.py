@@ -1,0 +1,104 @@
+"""DQ13: is the event as frequent among the new patients as in the reference?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from clinical_assets.gates.checks import Case, Finding, check
+from clinical_assets.gates.data_quality_policy import DataQualityPolicy
+from clinical_assets.gates.distances import categorical_drift
+from clinical_assets.gates.outcome_sanity import MIN_PER_ARM, kaplan_meier_risk
+from clinical_assets.gates.reference_cohort import comparisons
+from clinical_assets.gates.verdict import GateName, Verdict
+from clinical_assets.trials.contract import Endpoint
+
+Rate = tuple[float, tuple[float, float]]
+"""An event probability and its 95 % interval."""
+
+
+@check(GateName.DATA_QUALITY, "DQ13", "Outcome shift", "difference in event probability, new minus reference")
+def outcome_shift(case: Case) -> Finding:
+    """Difference of event probabilities by the horizon; its interval from those of the two (Zou & Donner 2008)."""
+    facts, policy = case.facts, case.policy.data_quality
+    limit = policy.outcome_shift
+    found: dict[str, tuple[float, tuple[float, float]]] = {}
+    stability = {}
+    for comparison in comparisons(case):
+        rates = event_rates(comparison.reference, comparison.current, facts.contract.endpoint)
+        if rates is not None:
+            found[comparison.name] = difference(*rates)
+            name = facts.contract.outcome_names[-1]
+            stability[comparison.name] = _stability(comparison.reference[name], comparison.current[name])
+    common: dict[str, Any] = {
+        "n": len(facts.train) + len(facts.test),
+        "threshold": f"difference within {limit:.0%} points; blocks where its whole interval lies beyond",
+        "threshold_source": DataQualityPolicy.source("outcome_shift"),
+        "details": {"difference": found, "label_psi": stability},
+    }
+    if not found:
+        return Finding(
+            Verdict.INCONCLUSIVE,
+            f"fewer than {MIN_PER_ARM} events, or others, on one side of every comparison",
+            "wait for more events",
+            **common,
+        )
+    worst = max(found, key=lambda name: abs(found[name][0]))
+    shift, (low, high) = found[worst]
+    common |= {"value": shift, "interval": (low, high)}
+    remedy = "check the coding of the outcome, the follow-up and who was enrolled; then recalibrate or retrain"
+    text = f"{worst}: event probability differs by {shift:+.1%} points"
+    if any(low > limit or high < -limit for _, (low, high) in found.values()):
+        return Finding(Verdict.BLOCK, text, remedy, **common)
+    if abs(shift) > limit:
+        if low <= 0.0 <= high:
+            return Finding(
+                Verdict.INCONCLUSIVE, f"{text}, which few events leave open", "wait for more events", **common
+            )
+        return Finding(Verdict.WARN, text, remedy, **common)
+    return Finding(Verdict.PASS, text, **common)
+
+
+def event_rates(reference: pd.DataFrame, current: pd.DataFrame, endpoint: Endpoint) -> tuple[Rate, Rate] | None:
+    """Probability of the event by the horizon (both followed up to it, or to where both are); None: too few to say."""
+    rates = []
+    horizon = float(endpoint.horizon_days or 0.0)
+    if endpoint.kind == "survival":
+        horizon = min(horizon, *(float(frame["time"].max()) for frame in (reference, current)))
+    for frame in (reference, current):
+        had = frame["event"] == 1 if endpoint.kind == "survival" else frame["label"] == 1
+        by_then = int((had & (frame["time"] <= horizon)).sum()) if endpoint.kind == "survival" else int(had.sum())
+        if min(by_then, len(frame) - by_then) < MIN_PER_ARM:
+            return None
+        if endpoint.kind == "survival":
+            rates.append(kaplan_meier_risk(frame["time"].to_numpy(float), had.to_numpy(bool), horizon))
+        else:
+            rates.append(proportion(by_then, len(frame)))
+    return rates[0], rates[1]
+
+
+def proportion(count: int, n: int) -> Rate:
+    """A share with Wilson's 95 % interval."""
+    from scipy.stats import binomtest
+
+    interval = binomtest(count, n).proportion_ci(method="wilson")
+    return count / n, (float(interval.low), float(interval.high))
+
+
+def difference(reference: Rate, current: Rate) -> tuple[float, tuple[float, float]]:
+    """`current` minus `reference`, with a 95 % interval by the method of variance estimates recovery.
+
+    For two shares with Wilson's intervals it is Newcombe's hybrid score interval.
+    """
+    (p, (p_low, p_high)), (q, (q_low, q_high)) = current, reference
+    return p - q, (
+        p - q - float(np.hypot(p - p_low, q_high - q)),
+        p - q + float(np.hypot(p_high - p, q - q_low)),
+    )
+
+
+def _stability(reference: pd.Series, current: pd.Series) -> float:
+    before, now = (np.array([(side == code).sum() for code in (0, 1)]) for side in (reference, current))
+    return categorical_drift(before, now).psi
