@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+<<<<<<< HEAD
     from clinical_assets.gates.cdisc_core import Conformance
+=======
+    from clinical_assets.gates.declarations import DeclaredUse
+>>>>>>> b317b7c (Regulatory gate by theme)
     from clinical_assets.trials.contract import CohortContract
 
 
@@ -69,11 +73,12 @@ class SplitFacts:
 
 @dataclass(frozen=True)
 class AuditState:
-    """Result of verifying the audit chain."""
+    """Result of verifying the audit chain. `gaps`: what is on file but not in the trail, or lacks who, when or why."""
 
     chain_ok: bool
     events: int
     problem: str = ""
+    gaps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,8 @@ class VerifiedApproval:
     environment: str
     issued_utc: str
     expires_utc: str
+    rollout_id: str | None = None
+    authentication: str = "key"
 
 
 @dataclass(frozen=True)
@@ -131,6 +138,60 @@ class TestLook:
 
 
 @dataclass(frozen=True)
+class PolicyLock:
+    """The policy that was fixed when the model first saw the test split; `amended_by` names who changed it since.
+
+    content: `GatePolicy.content` of that moment; None where only the digest was kept.
+    """
+
+    digest: str
+    content: Mapping[str, Any] | None
+    locked_utc: str
+    amended_by: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """A training that was run again from the same data, code and settings, and what came of it.
+
+    same_model: the new model directory has the same digest. largest_difference: between the out-of-fold risks.
+    """
+
+    performed_utc: str
+    actor: str
+    same_model: bool
+    prediction_digest: str
+    reproduced_digest: str
+    largest_difference: float
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The model of this cancer type that a person approved, from which a change plan measures.
+
+    card: its `model.json`. manifest: of the snapshot that it was trained on. lineage: of its latest decision record.
+    """
+
+    model_digest: str
+    approved_by: str
+    approved_utc: str
+    card: Mapping[str, Any]
+    manifest: Mapping[str, Any]
+    lineage: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ExportTable:
+    """A table that leaves the platform. `count`: the column that says how many patients a row stands for; None when
+    each row is one patient."""
+
+    name: str
+    frame: pd.DataFrame
+    count: str | None = None
+
+
+@dataclass(frozen=True)
 class ReleaseFacts:
     """Everything the five gates need to know about one candidate model.
 
@@ -156,6 +217,12 @@ class ReleaseFacts:
     champion_train: the training frame of the champion's snapshot, the reference for drift; None when there is none.
     conformance: what CDISC's rules engine says of the source; None where nobody asked.
     looks: every opening of this test split, oldest first.
+    policy_lock: the policy on record since before the test split was opened; None when no opening is on record.
+    first_verdict_utc: when the gates first judged this model; None before that.
+    reproduction: the latest recorded re-training; None when there was none.
+    declared: context of use, trial design and change plan of the cancer type.
+    baseline: the person-approved model to which the change plan compares; None when no other model was approved.
+    exports: tables that would leave the platform with this release; row-level data never should.
     serve_score: the serving path: canonical feature frame -> (n,) risks, with input handling as in the server.
     cv_choice: what the search chose and why (stored with the record, not judged).
     lineage: data_digest, features_digest, split_digest, policy_digest, contract_digest, lock_digest, commit,
@@ -198,6 +265,12 @@ class ReleaseFacts:
     anchor_pred: Predictions | None = None
     anchor_name: str | None = None
     looks: tuple[TestLook, ...] = ()
+    policy_lock: PolicyLock | None = None
+    first_verdict_utc: str | None = None
+    reproduction: Reproduction | None = None
+    declared: DeclaredUse | None = None
+    baseline: Baseline | None = None
+    exports: tuple[ExportTable, ...] = ()
     cv_choice: Mapping[str, Any] = field(default_factory=dict)
     signatures: tuple[SignatureFact, ...] = ()
     approvals: tuple[VerifiedApproval, ...] = ()

@@ -64,10 +64,15 @@ class GatePolicy(BaseModel):
         return tuple(dict.fromkeys(REQUIRED[gate] + self.additional_required.get(gate, ())))
 
     @property
+    def content(self) -> dict[str, Any]:
+        """All that the policy demands, as plain JSON: thresholds, and the checks required in each gate."""
+        required = {gate.value: list(self.required(gate)) for gate in GateName}
+        return {"policy": self.model_dump(mode="json"), "required": required}
+
+    @property
     def digest(self) -> str:
         """Identity of the policy, including the built-in required checks."""
-        required = {gate.value: self.required(gate) for gate in GateName}
-        return sha256_json({"policy": self.model_dump(mode="json"), "required": required})
+        return sha256_json(self.content)
 
 
 def _merge(base: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:

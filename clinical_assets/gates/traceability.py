@@ -1,0 +1,114 @@
+"""Gate 4, regulatory: an audit trail without gaps, a lineage that resolves, a training that can be repeated, copies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from clinical_assets.gates.checks import Case, Finding, check
+from clinical_assets.gates.thresholds import RegulatoryPolicy
+from clinical_assets.gates.verdict import GateName, Verdict
+
+GATE = GateName.REGULATORY
+
+
+@check(GATE, "RG6", "Audit trail verifies", "entries in the chain")
+def audit_trail(case: Case) -> Finding:
+    state = case.facts.audit
+    common: dict[str, Any] = {
+        "value": float(state.events),
+        "n": state.events,
+        "threshold": "chain intact",
+        "threshold_source": "21 CFR 11.10(e); ICH E6(R3) 4.2.2",
+    }
+    if not state.chain_ok:
+        return Finding(
+            Verdict.BLOCK, f"audit chain broken: {state.problem}", "restore the log from its backup", **common
+        )
+    if state.events == 0:
+        return Finding(Verdict.WARN, "the audit log is empty", "record the steps that led to this model", **common)
+    return Finding(Verdict.PASS, f"{state.events} entries, chain intact", **common)
+
+
+@check(GATE, "RG11", "Lineage is complete", "lineage entries missing or wrong")
+def lineage(case: Case) -> Finding:
+    """Every required entry is there, the digests are those of what was judged, and the code is identified."""
+    facts, policy = case.facts, case.policy.regulatory
+    entries = facts.lineage
+    missing = [name for name in policy.lineage if entries.get(name) in (None, "", {}, [])]
+    expected: dict[str, Any] = {
+        "data_digest": facts.manifest.get("table_sha256"),
+        "split_digest": facts.split.digest,
+        "contract_digest": facts.contract.digest,
+        "policy_digest": case.policy.digest,
+    }
+    wrong = [name for name, digest in expected.items() if entries.get(name) and entries[name] != digest]
+    unidentified = not entries.get("clean", False) and not entries.get("code_digest")
+    common: dict[str, Any] = {
+        "value": float(len(missing) + len(wrong) + unidentified),
+        "n": len(policy.lineage),
+        "threshold": f"0; required are {', '.join(policy.lineage)}",
+        "threshold_source": RegulatoryPolicy.source("lineage"),
+        "details": {"missing": missing, "wrong": wrong, "clean": entries.get("clean")},
+    }
+    problems = [f"missing {', '.join(missing)}"] * bool(missing) + [f"differs: {', '.join(wrong)}"] * bool(wrong)
+    problems += ["uncommitted code without a digest of the source files"] * unidentified
+    if problems:
+        return Finding(
+            Verdict.BLOCK, "; ".join(problems), "train again from a committed state with full lineage", **common
+        )
+    if not entries.get("clean", False):
+        return Finding(
+            Verdict.WARN, "uncommitted changes, identified by the digest of the source files", "commit them", **common
+        )
+    return Finding(
+        Verdict.PASS, f"data, code, environment and settings are known; commit {entries['commit']}", **common
+    )
+
+
+@check(GATE, "RG12", "Training again gives the same model", "largest difference of a risk")
+def reproducible(case: Case) -> Finding:
+    """The recorded re-training of this model from the same data, code, settings and seed."""
+    facts, policy = case.facts, case.policy.regulatory
+    made = facts.reproduction
+    common: dict[str, Any] = {
+        "threshold": f"identical, or risks within {policy.reproduction_tolerance:g}",
+        "threshold_source": RegulatoryPolicy.source("reproduction_tolerance"),
+    }
+    if made is None:
+        remedy = f"`clinical reproduce {facts.cancer}` trains again and records what comes of it"
+        return Finding(Verdict.INCONCLUSIVE, "the training has not been repeated", remedy, **common)
+    difference = made.largest_difference
+    common |= {"value": difference, "details": vars(made)}
+    when = f"repeated on {made.performed_utc} by {made.actor}"
+    if made.same_model and made.prediction_digest == made.reproduced_digest:
+        return Finding(Verdict.PASS, f"{when}: the same model, the same predictions", **common)
+    if difference <= policy.reproduction_tolerance:
+        return Finding(Verdict.WARN, f"{when}: risks differ by up to {difference:.2g}", "", **common)
+    remedy = "find what is not fixed: row order, threads, seed, a library's version; then train and repeat again"
+    return Finding(Verdict.BLOCK, f"{when}: another model, risks differ by up to {difference:.2g}", remedy, **common)
+
+
+@check(GATE, "RG20", "Copies for people and machines, kept long enough", "years of retention")
+def copies_and_retention(case: Case) -> Finding:
+    """A copy that a person reads, one that a machine reads, and how long both are kept."""
+    facts, policy = case.facts, case.policy.regulatory
+    readable = sorted(name for name in facts.artifacts_text if name.endswith((".md", ".html", ".txt", ".pdf")))
+    electronic = sorted(name for name in facts.artifacts_text if name.endswith((".json", ".xml")))
+    common: dict[str, Any] = {
+        "value": policy.retention_years,
+        "n": len(readable) + len(electronic),
+        "threshold": f"both kinds; at least {policy.min_retention_years:g} years",
+        "threshold_source": f"21 CFR 11.10(b) and (c); {RegulatoryPolicy.source('min_retention_years')}",
+        "details": {"readable": readable, "electronic": electronic},
+    }
+    if policy.retention_years < policy.min_retention_years:
+        reason = f"records are kept {policy.retention_years:g} years"
+        return Finding(Verdict.BLOCK, reason, "raise gates.regulatory.retention_years", **common)
+    missing = ["for people"] * (not readable) + ["for machines"] * (not electronic)
+    if missing:
+        reason = f"no copy {' and none '.join(missing)} among the texts that are kept"
+        return Finding(Verdict.INCONCLUSIVE, reason, "write the evidence bundle of this model", **common)
+    reason = (
+        f"readable {', '.join(readable)}; electronic {', '.join(electronic)}; kept {policy.retention_years:g} years"
+    )
+    return Finding(Verdict.PASS, reason, **common)
