@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from clinical_assets.configuration import CatalogError, merge, read_yaml, validate
+from clinical_assets.gates.declarations import ChangePlan, ContextOfUse, DeclaredUse, TrialDesign
 from clinical_assets.gates.policy import GatePolicy
 from clinical_assets.gates.verdict import Tier
 from clinical_assets.modeling.options import ModelOptions
@@ -47,14 +48,6 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
-class ContextOfUse(_Section):
-    """For what, for whom, and for what not."""
-
-    intended_use: str = Field(min_length=1)
-    users: str = Field(min_length=1)
-    not_for: str = Field(min_length=1)
-
-
 class SplitRule(_Section):
     """Changing either value changes who is in the test set: it belongs in a review, not in a retraining."""
 
@@ -74,8 +67,8 @@ _ICD10 = r"[A-Z]\d\d(\.[\dA-Z]+)?(-[A-Z]\d\d)?"
 
 
 class CancerType(_Section):
-    """One clinical question on one disease. `gates`, `rollout`, `models` and `retraining` hold the resolved values:
-    built-in defaults, then configs/platform.yaml, then the cancer type's own file.
+    """One clinical question on one disease. `gates`, `rollout`, `models`, `retraining`, `trial` and
+    `change_plan` hold the resolved values: built-in defaults, then configs/platform.yaml, then the type's own file.
     """
 
     slug: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
@@ -94,6 +87,18 @@ class CancerType(_Section):
     gates: GatePolicy = GatePolicy()
     rollout: RolloutPolicy = Field(default_factory=RolloutPolicy)
     retraining: Retraining = Retraining()
+    trial: TrialDesign = TrialDesign()
+    change_plan: ChangePlan = ChangePlan()
+
+    @property
+    def declared_use(self) -> DeclaredUse:
+        """What the regulatory gate judges of all this."""
+        return DeclaredUse(
+            context_of_use=self.context_of_use,
+            trial=self.trial,
+            change_plan=self.change_plan,
+            risk_class=self.risk_class,
+        )
 
     @property
     def heading(self) -> str:
@@ -143,6 +148,8 @@ class PlatformDefaults(_Section):
     rollout: dict[str, Any] = Field(default_factory=dict)
     models: dict[str, Any] = Field(default_factory=dict)
     retraining: dict[str, Any] = Field(default_factory=dict)
+    trial: dict[str, Any] = Field(default_factory=dict)
+    change_plan: dict[str, Any] = Field(default_factory=dict)
 
 
 class _Resolved(_Section):
@@ -152,6 +159,8 @@ class _Resolved(_Section):
     rollout: RolloutPolicy
     models: ModelOptions
     retraining: Retraining
+    trial: TrialDesign
+    change_plan: ChangePlan
 
 
 class Catalog(Mapping[str, CancerType]):
@@ -180,7 +189,7 @@ def configs_directory() -> Path:
 
 
 def platform_defaults(directory: Path | None = None) -> dict[str, dict[str, Any]]:
-    """Sections `gates`, `rollout`, `models`, `retraining` of platform.yaml, validated; all empty without the file.
+    """The sections of platform.yaml but `catalogue`, validated; all empty without the file.
 
     Raises:
         CatalogError: bad syntax, unknown section or key, value out of bounds.

@@ -19,6 +19,7 @@ from clinical_assets.gates.facts import AuditState, Predictions, ReleaseFacts, S
 from clinical_assets.gates.verdict import GateName, GateReport, Scope
 from clinical_assets.lineage import code_digest, commit, environment_digest
 from clinical_assets.references import ModelReference, VerdictReference
+from clinical_assets.release_history import ReleaseHistory
 from clinical_assets.training_data import TrainingData, open_training_data
 from resources.ledger_store import LedgerStore
 from resources.model_registry import ModelRegistry, RegisteredModel
@@ -52,7 +53,7 @@ def gather(
     signature = verify_directory(directory, directory.with_name(f"{model.digest}.sig"), ledger_store.signer.key_store())
     records = ledger_store.records()
     now = time.time()
-    chain = ledger_store.audit_log().verify_chain()
+    history = ReleaseHistory(cancer, model, ledger_store, now)
     presented = (
         SignatureFact("model", AUTHOR, model.digest, signature.ok, signature.problem),
         *records.statements.signature_facts(model.digest),
@@ -90,7 +91,13 @@ def gather(
         },
         serve_score=scorer.risk,
         lineage=lineage(cancer, model, choice, champion),
-        audit=AuditState(chain.ok, chain.entries, chain.problem),
+        audit=history.audit(),
+        looks=history.looks(),
+        policy_lock=history.policy_lock(),
+        first_verdict_utc=history.first_verdict(),
+        reproduction=history.reproduction(),
+        declared=cancer.declared_use,
+        baseline=history.baseline(object_store),
         signature_ok=signature.fact,
         signatures=presented,
         approvals=records.statements.approvals(cancer.slug, model.digest, now),
@@ -122,17 +129,18 @@ def lineage(cancer: CancerType, model: ModelReference, choice: Mapping[str, Any]
         "seed": choice["seed"],
         "parameters": {"family": choice["family"], **cancer.models.model_dump(mode="json")},
         "parent_model": champion or "none",
+        "intended_use_digest": cancer.context_of_use.digest,
         "mlflow_run": model.mlflow_run,
     }
 
 
 def verdict_input(cancer: CancerType, model: ModelReference, champion: str, ledger_store: LedgerStore) -> str:
     """Identity of all that a verdict depends on; with it and a record in force, nothing is judged again."""
-    waivers = ledger_store.records().statements.waivers(cancer.slug, model.digest, time.time())
+    signed = ledger_store.records().statements.deciding(cancer.slug, model.digest, time.time())
     return sha256_json(
         [
             model.model_dump(), cancer.contract.digest, cancer.gates.digest, cancer.tier, champion,
-            cancer.context_of_use.model_dump(), [str(waiver) for waiver in waivers],
+            cancer.declared_use.digest, signed,
             code_digest("trials", "modeling", "gates"), environment_digest(),
         ]
     )  # fmt: skip
@@ -169,7 +177,10 @@ def judge(gate: GateName, facts: ReleaseFacts, cancer: CancerType) -> GateReport
             gate, facts.model_digest, cancer.gates.digest, facts.champion_name, dict(facts.lineage),
             dict(facts.digests),
             facts.manifest["table_sha256"], facts.recomputed["table_sha256"], str(facts.signature_ok),
-            facts.audit.chain_ok, [str(item) for item in (*facts.waivers, *facts.signatures)], int(facts.now // 600),
+            facts.audit.chain_ok, [str(item) for item in (*facts.waivers, *facts.signatures, *facts.approvals)],
+            facts.audit.gaps, str(facts.reproduction), facts.policy_lock and facts.policy_lock.digest,
+            facts.declared and facts.declared.digest, facts.baseline and facts.baseline.model_digest,
+            int(facts.now // 600),
         ]
     )  # fmt: skip
     if key not in _JUDGED:

@@ -10,7 +10,6 @@ import dagster as dg
 from clinical_assets import evaluation, metadata
 from clinical_assets.catalog import CancerType, load_catalog
 from clinical_assets.foundation.canonical import canonical_json
-from clinical_assets.foundation.clock import utc_iso
 from clinical_assets.freshness import model_input
 from clinical_assets.lineage import code_digest
 from clinical_assets.partitions import cancer_types
@@ -143,12 +142,15 @@ def _publish(
 
 def _open_test_split(cancer: CancerType, digest: str, data: TrainingData, ledger_store: LedgerStore) -> None:
     """Put on record which policy was fixed before this model first saw the test split."""
-    ledger_store.audit_log().append(
-        AUTHOR,
-        "open_test_split",
-        digest,
-        {"cancer": cancer.slug, "policy_digest": cancer.gates.digest, "split_digest": data.split_digest},
-        utc_iso(time.time()),
+    from clinical_assets.audit.openings import TestSplitOpenings
+
+    TestSplitOpenings(ledger_store.audit_log()).open(
+        actor=AUTHOR,
+        cancer=cancer.slug,
+        model_digest=digest,
+        split_digest=data.split_digest,
+        policy=cancer.gates,
+        now=time.time(),
     )
 
 

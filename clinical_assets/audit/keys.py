@@ -21,7 +21,7 @@ from clinical_assets.foundation.canonical import sha256_bytes
 from clinical_assets.foundation.files import fsync_directory, write_atomic
 
 PLATFORM = "platform"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_@-]{0,63}")
+_NAME = re.compile(r"[^\W_][\w@-]{0,63}")
 
 
 class KeyPermissionError(PermissionError):
@@ -35,6 +35,20 @@ class UnknownKeyError(KeyError):
         return str(self.args[0])
 
 
+class PassphraseError(KeyPermissionError):
+    """A private key is protected by a passphrase, which is missing or wrong."""
+
+
+@dataclass(frozen=True)
+class KeyInfo:
+    """A public key on file. `current`: it belongs to the private key of that name; `protected`: by a passphrase."""
+
+    name: str
+    key_id: str
+    current: bool
+    protected: bool
+
+
 @dataclass(frozen=True)
 class Signer:
     """Signs as `name`; the private key never leaves this object."""
@@ -42,6 +56,7 @@ class Signer:
     name: str
     key_id: str
     _private: Ed25519PrivateKey
+    passphrase_given: bool = False
 
     def sign(self, data: bytes) -> str:
         """Hexadecimal Ed25519 signature (RFC 8032) of `data`."""
@@ -59,18 +74,28 @@ class KeyStore:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
-    def signer(self, name: str, create: bool = True) -> Signer:
-        """The signer called `name`; its key is made on first use.
+    def signer(self, name: str, create: bool = True, passphrase: str | None = None) -> Signer:
+        """The signer called `name`; its key is made on first use, without passphrase.
 
         Raises:
             ValueError: a name that is not a plain file name.
             UnknownKeyError: no such key and `create` is false.
+            PassphraseError: the key needs a passphrase, or another one.
             KeyPermissionError: the key file or directory is open to other users, or cannot be read.
         """
         path = self._path(name, "key")
         if not create and not path.exists():
-            raise UnknownKeyError(f"{path}: no key named {name!r}; sign once with it on this machine, or copy it here")
-        private = serialization.load_pem_private_key(self.private_bytes(path, _new_ed25519), password=None)
+            raise UnknownKeyError(f"{path}: no key named {name!r}; make one with `clinical keys new`, or copy it here")
+        pem = self.private_bytes(path, new_ed25519)
+        protected = is_protected(pem)
+        if protected and not passphrase:
+            raise PassphraseError(f"{path}: the key of {name} is protected; give its passphrase to sign")
+        try:
+            private = serialization.load_pem_private_key(pem, passphrase.encode() if protected and passphrase else None)
+        except ValueError as error:
+            if protected:
+                raise PassphraseError(f"{path}: wrong passphrase for the key of {name}") from error
+            raise ValueError(f"{path}: not a private key; move it away, a new one is made on next use") from error
         if not isinstance(private, Ed25519PrivateKey):
             raise TypeError(f"{path}: not an Ed25519 private key; move it away, a new one is made on next use")
         public = private.public_key()
@@ -78,7 +103,35 @@ class KeyStore:
         published = self._path(f"{name}.{key_id}", "pub")
         if not published.exists():
             write_atomic(published, _public_pem(public))
-        return Signer(name, key_id, private)
+        return Signer(name, key_id, private, passphrase_given=protected)
+
+    def create(self, name: str, passphrase: str | None = None, replace: bool = False) -> Signer:
+        """Make a key. With `replace`, the present one is retired: its signatures stand, and it signs no more.
+
+        Raises:
+            ValueError: the name has a key and `replace` is false, or it is not a plain file name.
+        """
+        path = self._path(name, "key")
+        self._secure_directory()
+        if path.exists() and not replace:
+            raise ValueError(f"{path}: {name} has a key already; replace it deliberately (`--replace`)")
+        write_atomic(path, new_ed25519(passphrase), mode=0o600)
+        return self.signer(name, create=False, passphrase=passphrase)
+
+    def on_file(self) -> list[KeyInfo]:
+        """Every public key, by name."""
+        found = []
+        for public in sorted(self.directory.glob("*.pub")):
+            name, key_id = public.name.removesuffix(".pub").rsplit(".", 1)
+            private = self._path(name, "key")
+            newest = max(self.directory.glob(f"{name}.*.pub"), key=lambda path: path.stat().st_mtime_ns)
+            current = private.exists() and newest == public
+            found.append(KeyInfo(name, key_id, current, current and is_protected(private.read_bytes())))
+        return found
+
+    def discard(self, name: str) -> None:
+        """Remove the private key of `name`, if there is one; what it signed can still be verified."""
+        self._path(name, "key").unlink(missing_ok=True)
 
     def public_key(self, key_id: str) -> Ed25519PublicKey:
         """Raises UnknownKeyError when no public key of this identity is known."""
@@ -159,10 +212,20 @@ class KeyStore:
         raise UnknownKeyError(f"{self.directory}: no public key {key_id}; copy the signer's .pub file here to verify")
 
 
-def _new_ed25519() -> bytes:
+def new_ed25519(passphrase: str | None = None) -> bytes:
+    """A private key in PEM; with a passphrase encrypted (PKCS 8, PBES2)."""
+    if passphrase:
+        locked = serialization.BestAvailableEncryption(passphrase.encode())
+        return Ed25519PrivateKey.generate().private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, locked
+        )
     return Ed25519PrivateKey.generate().private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
+
+
+def is_protected(pem: bytes) -> bool:
+    return b"BEGIN ENCRYPTED PRIVATE KEY" in pem
 
 
 def _public_pem(public: Ed25519PublicKey) -> bytes:

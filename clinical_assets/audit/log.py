@@ -77,11 +77,27 @@ class AuditLog:
         row["body"] = canonical_json(dict(payload)).decode()
         return self._chain.append(connection, [row], self.keys.signer(PLATFORM), at_utc)[0]
 
-    def entries(self, subject: str | None = None) -> list[AuditEntry]:
-        """In order of logging; with `subject`, only its own."""
+    def append_once(self, actor: str, action: str, subject: str, payload: Mapping[str, Any], at_utc: str) -> bool:
+        """As `append`, unless this action on this subject is logged with this payload; whether it was logged now.
+
+        Look and append are one transaction: of several that try, and after a crash at any moment, one entry stands.
+        """
+        body = canonical_json(dict(payload)).decode()
+        logged = select(audit_log.c.body).where(audit_log.c.subject == subject, audit_log.c.action == action)
+        with self.engine.begin() as connection:
+            self._chain.lock(connection)
+            if body in connection.execute(logged).scalars().all():
+                return False
+            self.append_within(connection, actor, action, subject, payload, at_utc)
+        return True
+
+    def entries(self, subject: str | None = None, action: str | None = None) -> list[AuditEntry]:
+        """In order of logging; with `subject` or `action`, only those."""
         query = select(audit_log).order_by(audit_log.c.seq)
         if subject is not None:
             query = query.where(audit_log.c.subject == subject)
+        if action is not None:
+            query = query.where(audit_log.c.action == action)
         with snapshot(self.engine) as connection:
             return [
                 AuditEntry(

@@ -10,32 +10,23 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import Column, Connection, Engine, Row, String, select
+from sqlalchemy import Connection, Engine, Row, select
 
-from clinical_assets.audit.chain import ChainState, HashChain, body_columns, chained_table, snapshot
+from clinical_assets.audit.chain import ChainState, snapshot
 from clinical_assets.audit.decision import DecisionRecord, Refused, SignedRecord
-from clinical_assets.audit.keys import PLATFORM, KeyStore, Signer
+from clinical_assets.audit.keys import PLATFORM, KeyStore
 from clinical_assets.audit.log import AuditLog
+from clinical_assets.audit.record_table import append_signed, chain, records, signed_bytes
+from clinical_assets.audit.revocations import Kind, Revocations
 from clinical_assets.audit.seals import Seal
 from clinical_assets.audit.statement_store import StatementStore
-from clinical_assets.foundation.canonical import canonical_json, sha256_bytes
+from clinical_assets.foundation.canonical import sha256_bytes
 from clinical_assets.foundation.clock import SECONDS_PER_DAY, utc_iso
 from clinical_assets.gates.facts import utc_seconds
 from clinical_assets.gates.verdict import GateName, GateReport, Scope, Tier
 from clinical_assets.gates.verdicts import limits, scope
 
 VALID_DAYS = 90.0
-
-records = chained_table(
-    "records",
-    Column("kind", String(16), nullable=False),  # "decision" or "revocation"
-    Column("cancer", String(64), nullable=False),
-    Column("model_digest", String(64), nullable=False, index=True),
-    Column("key_id", String(32), nullable=False),
-    Column("signature", String(128), nullable=False),
-    Column("recorded_utc", String(32), nullable=False),
-    *body_columns(),
-)
 
 
 class RecordStore:
@@ -45,7 +36,7 @@ class RecordStore:
         self.engine = engine
         self.keys = keys
         self.statements = StatementStore(engine, keys)
-        self._chain = HashChain(records)
+        self.revocations = Revocations(engine, keys)
         self._audit = AuditLog(engine, keys)
 
     def issue(
@@ -78,7 +69,8 @@ class RecordStore:
         issued_utc = utc_iso(now)
         signer = self.keys.signer(PLATFORM)
         with self.engine.begin() as connection:
-            self._chain.lock(connection)
+            chain.lock(connection)
+            before = self._latest(connection, model_digest)
             record = DecisionRecord(
                 cancer=cancer,
                 model_digest=model_digest,
@@ -90,17 +82,25 @@ class RecordStore:
                 tier=tier,
                 issued_utc=issued_utc,
                 expires_utc=utc_iso(now + valid_days * SECONDS_PER_DAY),
-                previous=self._chain.head(connection),
+                previous=chain.head(connection),
                 actor=actor,
             )
             body = record.canonical()
-            signature = self._append(connection, signer, "decision", cancer, model_digest, body, issued_utc)
+            signature = append_signed(connection, signer, "decision", cancer, model_digest, body, issued_utc)
             self._audit.append_within(
                 connection,
                 actor,
                 "issue_decision_record",
                 model_digest,
-                {"record": sha256_bytes(body), "cancer": cancer, "scope": record.scope, "tier": tier},
+                {
+                    "record": sha256_bytes(body),
+                    "cancer": cancer,
+                    "scope": record.scope,
+                    "tier": tier,
+                    "old": before.body_sha256 if before else "none",
+                    "new": sha256_bytes(body),
+                    "reason": "the five gates judged the model",
+                },
                 issued_utc,
             )
         return SignedRecord(sha256_bytes(body), record, signature, signer.key_id, record.scope)
@@ -111,18 +111,12 @@ class RecordStore:
         Raises:
             Refused: the model has no record.
         """
-        revoked_utc = utc_iso(now)
         with self.engine.begin() as connection:
-            self._chain.lock(connection)
+            chain.lock(connection)
             latest = self._latest(connection, model_digest)
             if latest is None:
                 raise Refused(f"model {model_digest[:12]} has no decision record to revoke; check the digest")
-            content = {"model_digest": model_digest, "reason": reason, "actor": actor, "revoked_utc": revoked_utc}
-            body = canonical_json(content)
-            signer = self.keys.signer(PLATFORM)
-            self._append(connection, signer, "revocation", latest.cancer, model_digest, body, revoked_utc)
-            payload = {"reason": reason, "cancer": latest.cancer}
-            self._audit.append_within(connection, actor, "revoke_model", model_digest, payload, revoked_utc)
+            self.revocations.add_within(connection, Kind.MODEL, model_digest, reason, actor, now, latest.cancer)
 
     def find(self, model_digest: str) -> SignedRecord | None:
         """The latest record of a model as stored, unverified; `require` is what grants anything."""
@@ -133,6 +127,14 @@ class RecordStore:
         record = DecisionRecord.model_validate_json(row.body)
         return SignedRecord(row.body_sha256, record, row.signature, row.key_id, record.scope)
 
+    def first_issued(self, model_digest: str) -> str | None:
+        """When the gates first judged a model; None before that."""
+        query = select(records.c.recorded_utc).where(
+            records.c.model_digest == model_digest, records.c.kind == "decision"
+        )
+        with snapshot(self.engine) as connection:
+            return connection.execute(query.order_by(records.c.seq).limit(1)).scalar_one_or_none()
+
     def require(self, model_digest: str, cancer: str, needed: Scope, now: float) -> SignedRecord:
         """The record on which the model may act in `needed` scope for `cancer` at `now` (wall clock, seconds).
 
@@ -142,19 +144,22 @@ class RecordStore:
         """
         model = f"{cancer}: model {model_digest[:12]}"
         with snapshot(self.engine) as connection:
-            chain = self._chain.verify(connection, self.keys, PLATFORM, every_row_sealed=True, bodies=False)
+            revoked = self.revocations.read(connection)
             row = self._latest(connection, model_digest)
-            revoked = connection.execute(
-                select(records.c.recorded_utc).where(
-                    records.c.model_digest == model_digest, records.c.kind == "revocation"
-                )
-            ).first()
-        if not chain.ok:
-            raise Refused(f"{model}: the chain of decision records is broken ({chain.problem}); restore it from backup")
+        if revoked.problem:
+            raise Refused(
+                f"{model}: the chain of decision records is broken ({revoked.problem}); restore it from backup"
+            )
         if row is None:
             raise Refused(f"{model} has no decision record; run the gates: materialize gate_verdict for {cancer}")
-        if revoked is not None:
-            raise Refused(f"{model}: its verdict was revoked on {revoked.recorded_utc}; train a new model")
+        for kind, subject, what, remedy in (
+            (Kind.MODEL, model_digest, "its verdict", "train a new model"),
+            (Kind.RECORD, row.body_sha256, "its decision record", "run the gates again"),
+            (Kind.KEY, row.key_id, "the key that signed its decision record", "run the gates again"),
+        ):
+            fault = revoked.fault(kind, subject, what)
+            if fault:
+                raise Refused(f"{model}: {fault}; {remedy}")
         signed = self._verified(row, model)
         record = signed.record
         if record.cancer != cancer:
@@ -175,18 +180,18 @@ class RecordStore:
     def verify_chain(self, witness: Seal | None = None) -> ChainState:
         """Every record, link, body and seal."""
         with snapshot(self.engine) as connection:
-            return self._chain.verify(connection, self.keys, PLATFORM, every_row_sealed=True, witness=witness)
+            return chain.verify(connection, self.keys, PLATFORM, every_row_sealed=True, witness=witness)
 
     def seal(self, now: float) -> Seal:
         """A signed statement of the store's present end, to be kept outside the database."""
         with self.engine.begin() as connection:
-            return self._chain.seal(connection, self.keys.signer(PLATFORM), utc_iso(now))
+            return chain.seal(connection, self.keys.signer(PLATFORM), utc_iso(now))
 
     def _verified(self, row: Row[Any], model: str) -> SignedRecord:
         body = row.body.encode()
         if sha256_bytes(body) != row.body_sha256:
             raise Refused(f"{model}: the stored decision record was altered; restore it from backup")
-        if not self.keys.verify(row.key_id, _signed_bytes("decision", body), row.signature, PLATFORM):
+        if not self.keys.verify(row.key_id, signed_bytes("decision", body), row.signature, PLATFORM):
             raise Refused(f"{model}: the decision record has no valid platform signature")
         try:
             record = DecisionRecord.model_validate_json(body)
@@ -206,30 +211,3 @@ class RecordStore:
     def _latest(self, connection: Connection, model_digest: str) -> Row[Any] | None:
         query = select(records).where(records.c.model_digest == model_digest, records.c.kind == "decision")
         return connection.execute(query.order_by(records.c.seq.desc()).limit(1)).first()
-
-    def _append(
-        self,
-        connection: Connection,
-        signer: Signer,
-        kind: str,
-        cancer: str,
-        model_digest: str,
-        body: bytes,
-        at_utc: str,
-    ) -> str:
-        signature = signer.sign(_signed_bytes(kind, body))
-        row = {
-            "kind": kind,
-            "cancer": cancer,
-            "model_digest": model_digest,
-            "key_id": signer.key_id,
-            "signature": signature,
-            "recorded_utc": at_utc,
-            "body": body.decode(),
-        }
-        self._chain.append(connection, [row], signer, at_utc)
-        return signature
-
-
-def _signed_bytes(kind: str, body: bytes) -> bytes:
-    return f"{kind}\n".encode() + body

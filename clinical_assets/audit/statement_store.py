@@ -1,17 +1,26 @@
-"""Where approvals and waivers are kept: append-only, chained, every signature verified again on reading."""
+"""Where persons' statements are kept: append-only, chained, every signature verified again on reading."""
 
 from __future__ import annotations
 
+import json
 from typing import Any, TypeVar
 
-from sqlalchemy import Column, Engine, Row, String, select
+from sqlalchemy import Column, ColumnElement, Engine, Row, String, select
 
 from clinical_assets.audit.chain import ChainState, HashChain, body_columns, chained_table, snapshot
 from clinical_assets.audit.keys import PLATFORM, KeyStore, Signer
 from clinical_assets.audit.log import AuditLog
-from clinical_assets.audit.statements import Approval, SignedStatement, StatementRefused, Waiver, approval_fault
+from clinical_assets.audit.revocations import Kind, Revocations, Revoked
+from clinical_assets.audit.statements import (
+    Amendment,
+    Approval,
+    SignedStatement,
+    StatementRefused,
+    Waiver,
+    approval_fault,
+)
 from clinical_assets.foundation.canonical import canonical_json, sha256_bytes
-from clinical_assets.gates.facts import SignatureFact, VerifiedApproval, VerifiedWaiver, utc_seconds
+from clinical_assets.gates.facts import CHANGE, SignatureFact, VerifiedApproval, VerifiedWaiver, utc_seconds
 
 statements = chained_table(
     "statements",
@@ -25,7 +34,8 @@ statements = chained_table(
     *body_columns(),
 )
 
-S = TypeVar("S", Approval, Waiver)
+S = TypeVar("S", Approval, Waiver, Amendment)
+_KINDS = {"approval": Approval, "waiver": Waiver, "amendment": Amendment}
 
 
 class StatementStore:
@@ -34,21 +44,24 @@ class StatementStore:
     def __init__(self, engine: Engine, keys: KeyStore) -> None:
         self.engine = engine
         self.keys = keys
+        self.revocations = Revocations(engine, keys)
         self._chain = HashChain(statements)
         self._audit = AuditLog(engine, keys)
 
-    def sign(self, statement: Approval | Waiver, signer: Signer) -> SignedStatement:
-        """Sign in person and store.
+    def sign(self, statement: Approval | Waiver | Amendment, signer: Signer) -> SignedStatement:
+        """Sign in person and store; how the signer proved to be that person becomes part of what is signed.
 
         Raises:
-            StatementRefused: the signer is not the person that the statement names, or is the platform itself.
+            StatementRefused: the signer is not the person that the statement names, is the platform itself, or signs
+                with a revoked key.
         """
         if signer.name != statement.signed_by or signer.name == PLATFORM:
             raise StatementRefused(
                 f"{statement.cancer}: the {statement.kind} names {statement.signed_by!r} but the key belongs to "
                 f"{signer.name!r}; a person signs in their own name"
             )
-        body = canonical_json(statement.model_dump(mode="json"))
+        shown = "key and passphrase" if signer.passphrase_given else "key"
+        body = canonical_json(statement.model_copy(update={"authentication": shown}).model_dump(mode="json"))
         return self.store(body.decode(), signer.sign(_signed_bytes(statement.kind, body)), signer.key_id)
 
     def store(self, body: str, signature: str, key_id: str) -> SignedStatement:
@@ -57,7 +70,7 @@ class StatementStore:
         Raises:
             StatementRefused: the signature is not the named person's signature of exactly this statement.
         """
-        signed = self._read(body, signature, key_id)
+        signed = self._read(body, signature, key_id, self.revocations.now())
         statement = signed.statement
         if signed.problem:
             raise StatementRefused(f"{statement.cancer}: {statement.kind} not stored: {signed.problem}")
@@ -78,16 +91,50 @@ class StatementStore:
                 statement.signed_by,
                 f"sign_{statement.kind}",
                 statement.model_digest,
-                {"statement": signed.digest, "cancer": statement.cancer, "key_id": key_id},
+                {
+                    "statement": signed.digest,
+                    "cancer": statement.cancer,
+                    "key_id": key_id,
+                    "old": "none",
+                    "new": signed.digest,
+                    "reason": _reason(statement),
+                },
                 statement.issued_utc,
             )
         return signed
 
     def statements(self, model_digest: str) -> list[SignedStatement]:
         """All statements filed under a model, the faulty ones with their problem."""
-        query = select(statements).where(statements.c.model_digest == model_digest).order_by(statements.c.seq)
+        return self._found(statements.c.model_digest == model_digest)
+
+    def approved(self, cancer: str) -> list[SignedStatement]:
+        """Standing signatures by which persons approved models of `cancer`, oldest first, expired ones included."""
+        found = self._found(statements.c.cancer == cancer, statements.c.kind == "approval")
+        return [
+            signed for signed in found
+            if not signed.problem and isinstance(signed.statement, Approval)
+            and signed.statement.meaning in ("approval", "responsibility")
+        ]  # fmt: skip
+
+    def deciding(self, cancer: str, model_digest: str, now: float) -> list[str]:
+        """Digests of the statements in force on which a verdict depends: waivers, amendments, approved changes."""
+        return [
+            signed.digest
+            for signed in self.statements(model_digest)
+            if _in_force(signed, cancer, now)
+            and (not isinstance(signed.statement, Approval) or signed.statement.rollout_id == CHANGE)
+        ]
+
+    def amendments(self, cancer: str, model_digest: str, now: float) -> tuple[Amendment, ...]:
+        """Amendments of the policy that verify and are in force at `now` (wall clock, seconds), oldest first."""
+        return tuple(self._standing(Amendment, cancer, model_digest, now))
+
+    def _found(self, *conditions: ColumnElement[bool]) -> list[SignedStatement]:
+        query = select(statements).where(*conditions).order_by(statements.c.seq)
         with snapshot(self.engine) as connection:
-            return [self._read_row(row) for row in connection.execute(query).all()]
+            rows = connection.execute(query).all()
+            revoked = self.revocations.read(connection) if rows else Revoked()
+        return [self._read_row(row, revoked) for row in rows]
 
     def waivers(self, cancer: str, model_digest: str, now: float) -> tuple[VerifiedWaiver, ...]:
         """Waivers that verify and are in force at `now` (wall clock, seconds)."""
@@ -100,7 +147,16 @@ class StatementStore:
         """Approvals that verify and are in force at `now` (wall clock, seconds)."""
         return tuple(
             VerifiedApproval(
-                s.name, s.role, s.meaning, s.cancer, s.model_digest, s.environment, s.issued_utc, s.expires_utc
+                s.name,
+                s.role,
+                s.meaning,
+                s.cancer,
+                s.model_digest,
+                s.environment,
+                s.issued_utc,
+                s.expires_utc,
+                s.rollout_id,
+                s.authentication,
             )
             for s in self._standing(Approval, cancer, model_digest, now)
         )
@@ -150,14 +206,11 @@ class StatementStore:
         return [
             signed.statement
             for signed in self.statements(model_digest)
-            if isinstance(signed.statement, kind)
-            and not signed.problem
-            and signed.statement.cancer == cancer
-            and utc_seconds(signed.statement.issued_utc) <= now < utc_seconds(signed.statement.expires_utc)
+            if isinstance(signed.statement, kind) and _in_force(signed, cancer, now)
         ]
 
-    def _read_row(self, row: Row[Any]) -> SignedStatement:
-        signed = self._read(row.body, row.signature, row.key_id)
+    def _read_row(self, row: Row[Any], revoked: Revoked) -> SignedStatement:
+        signed = self._read(row.body, row.signature, row.key_id, revoked)
         named = (signed.statement.kind, signed.statement.cancer, signed.statement.model_digest)
         if not signed.problem and named != (row.kind, row.cancer, row.model_digest):
             return SignedStatement(
@@ -165,15 +218,29 @@ class StatementStore:
             )
         return signed
 
-    def _read(self, body: str, signature: str, key_id: str) -> SignedStatement:
-        kind = Waiver if '"kind":"waiver"' in body else Approval
-        statement = kind.model_validate_json(body)
+    def _read(self, body: str, signature: str, key_id: str, revoked: Revoked) -> SignedStatement:
+        statement = _KINDS[json.loads(body)["kind"]].model_validate_json(body)
+        digest = sha256_bytes(body.encode())
         problem = ""
         if not self.keys.verify(key_id, _signed_bytes(statement.kind, body.encode()), signature, statement.signed_by):
             problem = f"the signature is not {statement.signed_by}'s signature of this {statement.kind}"
         elif statement.signed_by == PLATFORM:
             problem = "the platform cannot stand in for a person"
-        return SignedStatement(statement, sha256_bytes(body.encode()), signature, key_id, problem)
+        withdrawn = revoked.fault(Kind.KEY, key_id, "the key that signed it")
+        problem = problem or withdrawn or revoked.fault(Kind.STATEMENT, digest, "it")
+        return SignedStatement(statement, digest, signature, key_id, problem)
+
+
+def _in_force(signed: SignedStatement, cancer: str, now: float) -> bool:
+    statement = signed.statement
+    within = utc_seconds(statement.issued_utc) <= now < utc_seconds(statement.expires_utc)
+    return not signed.problem and statement.cancer == cancer and within
+
+
+def _reason(statement: Approval | Waiver | Amendment) -> str:
+    if isinstance(statement, Approval):
+        return f"{statement.meaning} as {statement.role}, {statement.rollout_id or 'any rollout'}"
+    return statement.reason
 
 
 def _signed_bytes(kind: str, body: bytes) -> bytes:

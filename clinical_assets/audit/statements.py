@@ -1,4 +1,4 @@
-"""Approvals and waivers: signed, expiring statements of named persons about exactly one model.
+"""Approvals, waivers, amendments: signed, expiring statements of named persons about exactly one model.
 
 The signature covers the whole statement, so a copy of it under another digest, check or person does not verify
 (21 CFR 11.50 and 11.70: printed name, time and meaning; a signature cannot be transferred). Expiry is wall-clock time.
@@ -7,10 +7,11 @@ The signature covers the whole statement, so a copy of it under another digest, 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from clinical_assets.foundation.canonical import sha256_json
 from clinical_assets.foundation.clock import SECONDS_PER_DAY, utc_iso
 from clinical_assets.gates.facts import utc_seconds
 from clinical_assets.gates.verdict import Scope
@@ -20,10 +21,20 @@ class StatementRefused(RuntimeError):
     """No statement of the kind needed stands; the message says what is wrong with each one found, and the remedy."""
 
 
+Authentication = Literal["key", "key and passphrase"]
+"""What the signer showed: the private key alone, or a passphrase too (21 CFR 11.200: two components)."""
+
+
+def key_name(person: str) -> str:
+    """Name of the key with which a person signs: the printed name, spaces as underscores."""
+    return "_".join(person.split())
+
+
 class _Statement(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     cancer: str
+    authentication: Authentication = "key"
     model_digest: str = Field(pattern="^[0-9a-f]{64}$")
     issued_utc: str
     expires_utc: str
@@ -53,7 +64,7 @@ class Approval(_Statement):
 
     @property
     def signed_by(self) -> str:
-        return self.name
+        return key_name(self.name)
 
 
 class Waiver(_Statement):
@@ -67,14 +78,35 @@ class Waiver(_Statement):
 
     @property
     def signed_by(self) -> str:
-        return self.signer
+        return key_name(self.signer)
+
+
+class Amendment(_Statement):
+    """`signer` answers for judging this model by `policy`, not by the one fixed before its test split was opened.
+
+    `policy` is `GatePolicy.content`; `old_digest` the policy that it replaces.
+    """
+
+    kind: Literal["amendment"] = "amendment"
+    signer: str = Field(min_length=1)
+    reason: str = Field(min_length=10)
+    old_digest: str = Field(min_length=1)
+    policy: dict[str, Any]
+
+    @property
+    def signed_by(self) -> str:
+        return key_name(self.signer)
+
+    @property
+    def new_digest(self) -> str:
+        return sha256_json(self.policy)
 
 
 @dataclass(frozen=True)
 class SignedStatement:
     """`digest` identifies the signed bytes; `problem` is empty when the signature stands."""
 
-    statement: Approval | Waiver
+    statement: Approval | Waiver | Amendment
     digest: str
     signature: str
     key_id: str
@@ -92,7 +124,7 @@ def approval_fault(approval: Approval, cancer: str, rollout_id: str, environment
         return f"it is for cancer type {approval.cancer}"
     if approval.meaning not in ("approval", "responsibility"):
         return f"its meaning is {approval.meaning}, not approval"
-    if approval.name == author:
+    if author in (approval.name, approval.signed_by):
         return "the author cannot approve the own model"
     if approval.environment != environment:
         return f"it is for environment {approval.environment}"

@@ -11,12 +11,10 @@ import pandas as pd
 
 from clinical_assets.gates.checks import Case, Finding, check
 from clinical_assets.gates.declarations import DeclaredUse
-from clinical_assets.gates.facts import Baseline, ReleaseFacts
+from clinical_assets.gates.facts import CHANGE, Baseline, ReleaseFacts
 from clinical_assets.gates.verdict import GateName, Verdict
 
 GATE = GateName.REGULATORY
-CHANGE = "change"
-"""The `rollout_id` of a signature that approves a change outside the plan, and no rollout."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +33,10 @@ class Difference:
 
 @check(GATE, "RG14", "Changes stay inside the change plan", "changes outside the plan")
 def change_envelope(case: Case) -> Finding:
-    """Candidate against the person-approved baseline: intended use, outcome, data, features, family, operating point."""
+    """Candidate against the approved baseline: intended use, outcome, data, features, family, operating point."""
     facts = case.facts
     common: dict[str, Any] = {
+        "n": 0,
         "threshold": "0 outside the plan of the cancer type; the intended use never changes under it",
         "threshold_source": "FDA, Predetermined Change Control Plans for AI-enabled device software functions (2024)",
     }
@@ -65,7 +64,12 @@ def change_envelope(case: Case) -> Finding:
         text = f"{since}: {'; '.join(map(str, outside))}"
         signers = [approval.name for approval in facts.approvals if _approves_change(approval.rollout_id, facts)]
         if signers:
-            return Finding(Verdict.WARN, f"outside the plan, approved by {', '.join(signers)}: {text}", "", **common)
+            return Finding(
+                Verdict.WARN,
+                f"outside the plan, approved by {', '.join(signers)}: {text}",
+                "make it the next baseline",
+                **common,
+            )
         remedy = f"undo it, widen `change_plan`, or let a person sign it: `clinical approve {facts.cancer} --change`"
         return Finding(Verdict.BLOCK, text, remedy, **common)
     if unknown:

@@ -1,4 +1,5 @@
-"""Gate 4, regulatory: which checks give evidence for which principle or article. A map, never a statement of conformity.
+"""Gate 4, regulatory: which checks give evidence for which principle or article. A map, and no claim of
+conformity.
 
 What no machine can show (how people work with the model, a quality system) is listed as the user's.
 """
@@ -83,5 +84,10 @@ def _mapped(controls: tuple[Control, ...], source: str) -> Finding:
     }
     rest = f"; left to the user: {'; '.join(users)}" if users else ""
     if bare:
-        return Finding(Verdict.WARN, f"no check gives evidence for {'; '.join(bare)}{rest}", "", **common)
+        return Finding(
+            Verdict.WARN,
+            f"no check gives evidence for {'; '.join(bare)}{rest}",
+            "add a check, or show it yourself",
+            **common,
+        )
     return Finding(Verdict.PASS, f"evidence for {len(shown)} of {len(controls)}{rest}", **common)

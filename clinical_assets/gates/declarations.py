@@ -70,7 +70,7 @@ class Estimand(_Declared):
 
 
 class TrialDesign(_Declared):
-    """`blinded`: the trial has not been unblinded; `unblinding_columns` would reveal the arm or the adjudicated outcome.
+    """`blinded`: the trial has not been unblinded; `unblinding_columns` reveal the arm or the adjudicated outcome.
 
     The default, not blinded, is what published data after database lock are.
     """
@@ -99,7 +99,7 @@ class ChangePlan(_Declared):
 
     baseline: Literal["first", "last"] = "last"
     same_source: bool = True
-    min_rows: float = Field(0.5, gt=0)
+    min_rows: float = Field(default=0.5, gt=0)
     later_cut: bool = True
     site_column: str | None = None
     sites: tuple[str, ...] = ()
@@ -107,17 +107,17 @@ class ChangePlan(_Declared):
     parameters: dict[str, tuple[float, float]] = Field(default_factory=lambda: {"folds": (3.0, 20.0)})
     may_add: tuple[str, ...] = ()
     may_drop: tuple[str, ...] = ()
-    threshold_shift: float = Field(0.05, ge=0, le=1)
+    threshold_shift: float = Field(default=0.05, ge=0, le=1)
     recalibration_slope: tuple[float, float] = (0.5, 2.0)
     recalibration_intercept: tuple[float, float] = (-1.0, 1.0)
     protocol: str = Field(
-        "A new data cut is ingested under the same contract; families and hyper-parameters are chosen by nested "
+        default="A new data cut is ingested under the same contract; families and hyper-parameters are chosen by nested "
         "cross-validation; the five gates judge on the locked test split; the model runs in shadow, then in growing "
         "shares of patients; a person signs the last step; a guardrail violation rolls it back.",
         min_length=1,
     )
     impact: str = Field(
-        "Risk of a worse model is bounded by non-inferiority to the champion and to the first approved model, by group "
+        default="Risk of a worse model is bounded by non-inferiority to the champion and to the first approved model, by group "
         "checks, and by rollback; benefit is a model that follows the current data.",
         min_length=1,
     )

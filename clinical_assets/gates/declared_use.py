@@ -59,8 +59,9 @@ def context_of_use(case: Case) -> Finding:
 
     facts = case.facts
     common: dict[str, Any] = {
+        "n": 0,
         "threshold": "0; question, influence times consequence, plan",
-        "threshold_source": "FDA, Considerations for the Use of Artificial Intelligence (draft, January 2025), steps 1-5",
+        "threshold_source": "FDA, Considerations for the Use of Artificial Intelligence (draft, 2025), steps 1-5",
     }
     if facts.declared is None:
         remedy = "declare `context_of_use`"
@@ -99,7 +100,7 @@ def _question(case: Case) -> str:
 def blinding(case: Case) -> Finding:
     """While a trial is blinded, nothing that reveals the arm or the adjudicated outcome is modelled, kept or shown."""
     facts = case.facts
-    common: dict[str, Any] = {"threshold": "0 while the trial is blinded", "threshold_source": "ICH E6(R3) 4.1"}
+    common: dict[str, Any] = {"n": 0, "threshold": "0 while the trial is blinded", "threshold_source": "ICH E6(R3) 4.1"}
     if facts.declared is None:
         remedy = "declare `trial`"
         return Finding(Verdict.INCONCLUSIVE, "nothing is declared about the trial", remedy, **common)
@@ -124,9 +125,9 @@ def blinding(case: Case) -> Finding:
 
 @check(GATE, "RG17", "Estimand is declared", "attributes left open")
 def estimand(case: Case) -> Finding:
-    """Population, variable, intercurrent events, summary; what is not declared follows from contract and intended use."""
+    """Population, variable, intercurrent events, summary; the rest follows from contract and intended use."""
     facts = case.facts
-    common: dict[str, Any] = {"threshold": "0 of 4", "threshold_source": "ICH E9(R1) A.3.3"}
+    common: dict[str, Any] = {"n": 4, "threshold": "0 of 4", "threshold_source": "ICH E9(R1) A.3.3"}
     if facts.declared is None:
         return Finding(
             Verdict.INCONCLUSIVE, "nothing is declared about the trial", "declare `trial.estimand`", **common
@@ -140,7 +141,7 @@ def estimand(case: Case) -> Finding:
         "summary": declared.summary or horizon,
     }
     left = [name for name, text in attributes.items() if not text]
-    common |= {"value": float(len(left)), "n": len(attributes), "details": attributes}
+    common |= {"value": float(len(left)), "details": attributes}
     if left:
         remedy = "say in `trial.estimand` how treatment changes and the like are handled"
         return Finding(Verdict.WARN, f"left open: {', '.join(left)}", remedy, **common)

@@ -17,7 +17,7 @@ from clinical_assets.gates.disclosure import fine_details, small_cells
 from clinical_assets.gates.facts import ReleaseFacts
 from clinical_assets.gates.free_text import free_text_columns
 from clinical_assets.gates.identifiers import identifier_name, scan
-from clinical_assets.gates.thresholds import RegulatoryPolicy
+from clinical_assets.gates.regulatory_policy import RegulatoryPolicy
 from clinical_assets.gates.verdict import GateName, Verdict
 
 GATE = GateName.REGULATORY
@@ -117,11 +117,10 @@ def free_text(case: Case) -> Finding:
 
 @check(GATE, "RG4", "No dates, high ages or fine places", "columns with details finer than Safe Harbor")
 def fine_detail(case: Case) -> Finding:
-    """Dates finer than a year, ages over 89, five-digit postal codes. Inside the platform a warning, on the way out no."""
+    """Dates finer than a year, ages over 89, five-digit postal codes. Named inside, refused on the way out."""
     facts = case.facts
-    inside = {
-        **fine_details(pd.concat([facts.train, facts.test], ignore_index=True), facts.contract, allowed=("subject_id",))
-    }
+    frame = pd.concat([facts.train, facts.test], ignore_index=True)
+    inside = fine_details(frame, facts.contract, allowed=("subject_id",))
     outside = {
         f"{table.name}.{name}": what
         for table in facts.exports
@@ -139,7 +138,12 @@ def fine_detail(case: Case) -> Finding:
         return Finding(Verdict.BLOCK, f"would be exported: {named}", "export years, ages up to 89, regions", **common)
     if inside:
         named = "; ".join(f"{name}: {what}" for name, what in inside.items())
-        return Finding(Verdict.WARN, f"inside the platform, not exported: {named}", "", **common)
+        return Finding(
+            Verdict.WARN,
+            f"inside the platform, not exported: {named}",
+            "coarsen at the source where the model does not need it",
+            **common,
+        )
     return Finding(Verdict.PASS, f"none in {common['n']} columns", **common)
 
 
@@ -148,11 +152,11 @@ def small_groups(case: Case) -> Finding:
     """k-anonymity over the sensitive attributes of row-level tables, and the counts of aggregated ones."""
     facts, policy = case.facts, case.policy.regulatory
     common: dict[str, Any] = {
-        "threshold": f"groups of {policy.smallest_group} patients or none; {policy.smallest_diversity} outcomes in each",
+        "threshold": f"{policy.smallest_group} patients in a group or none, {policy.smallest_diversity} outcomes",
         "threshold_source": RegulatoryPolicy.source("smallest_group"),
     }
     if not facts.exports:
-        return Finding(Verdict.PASS, "does not apply: no table is exported with this release", **common)
+        return Finding(Verdict.PASS, "does not apply: no table is exported with this release", n=0, **common)
     judged = [
         small_cells(table, facts.contract, policy.smallest_group, policy.smallest_diversity) for table in facts.exports
     ]

@@ -32,9 +32,9 @@ class GroupSizes:
 
 
 def fine_details(frame: pd.DataFrame, contract: CohortContract, allowed: tuple[str, ...] = ()) -> dict[str, str]:
-    """Columns with dates finer than a year, ages over 89, or five-digit postal codes, and how often. No value is quoted.
+    """Columns with dates finer than a year, ages over 89, or five-digit postal codes, and how often.
 
-    A date that is the same for everybody (a nominal index date) tells nothing about anybody.
+    A date that is the same for everybody (a nominal index date) tells nothing about anybody. No value is quoted.
     """
     ages = {column.name for column in contract.columns if column.unit == "year" and _AGE.search(column.name)}
     found: dict[str, str] = {}

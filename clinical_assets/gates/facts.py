@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-<<<<<<< HEAD
     from clinical_assets.gates.cdisc_core import Conformance
-=======
     from clinical_assets.gates.declarations import DeclaredUse
->>>>>>> b317b7c (Regulatory gate by theme)
     from clinical_assets.trials.contract import CohortContract
+
+
+CHANGE = "change"
+"""The `rollout_id` of a signature that approves a change outside the plan, and no rollout."""
 
 
 def utc_seconds(moment: str) -> float:

@@ -18,7 +18,7 @@ def free_text_columns(facts: ReleaseFacts, words: int, distinct: int) -> tuple[d
     """What makes each column of prose one, and how many text columns there are.
 
     A declared category is a code, however long. In a column declared as category, other values are prose from `words`
-    words; a column that is not declared is prose from two words, or with more than `distinct` values. No cell is quoted.
+    words; a column that is not declared is prose from two words, or with more than `distinct` values.
     """
     declared = {column.name: set(column.categories or ()) for column in facts.contract.columns}
     found: dict[str, str] = {}

@@ -28,7 +28,10 @@ REQUIRED: dict[GateName, tuple[str, ...]] = {
     ),
     GateName.PERFORMANCE: ("MP1", "MP3", "MP5", "MP8", "MP9", "MP15a", "MP15b", "MP18", "MP19"),
     GateName.BIAS: ("BI1", "BI2", "BI16", "BI19"),
-    GateName.REGULATORY: ("RG1", "RG2", "RG8", "RG10", "RG11", "RG13", "RG21"),
+    GateName.REGULATORY: (
+        *("RG1", "RG2", "RG3", "RG4", "RG5", "RG6", "RG7", "RG8", "RG9"),
+        *("RG10", "RG11", "RG13", "RG14", "RG15", "RG16", "RG21"),
+    ),
     GateName.SECURITY: ("SE1", "SE4", "SE5"),
 }  # fmt: skip
 """The checks without which a gate is blocked, in both tiers; `verdicts` says what an INCONCLUSIVE one costs in each."""

@@ -8,7 +8,7 @@ from clinical_assets.foundation.clock import SECONDS_PER_DAY
 from clinical_assets.gates.checks import Case, Finding, check
 from clinical_assets.gates.facts import ReleaseFacts, VerifiedApproval, utc_seconds
 from clinical_assets.gates.policy_lock import policy_fault
-from clinical_assets.gates.thresholds import RegulatoryPolicy
+from clinical_assets.gates.regulatory_policy import RegulatoryPolicy
 from clinical_assets.gates.verdict import GateName, Verdict
 
 GATE = GateName.REGULATORY
@@ -30,13 +30,14 @@ def signature_manifestation(case: Case) -> Finding:
                for fault in (["no signer's name"] * (not waiver.signer.strip())
                              + ["no reason"] * (not waiver.reason.strip()))]  # fmt: skip
     common: dict[str, Any] = {
+        "n": len(shown),
         "threshold": "printed name, date and time, meaning, in each",
         "threshold_source": "21 CFR 11.50",
         "details": {"signatures": shown, "faults": faults},
     }
     if not shown:
         return Finding(Verdict.PASS, "does not apply: no person has signed for this model yet", **common)
-    common |= {"value": float(len(faults)), "n": len(shown)}
+    common["value"] = float(len(faults))
     if faults:
         return Finding(Verdict.BLOCK, "; ".join(faults), "revoke the statement and sign anew", **common)
     return Finding(Verdict.PASS, "; ".join(shown), **common)
@@ -124,7 +125,7 @@ def _approval_faults(approval: VerifiedApproval, facts: ReleaseFacts, policy: Re
 
 @check(GATE, "RG9", "Steps in order, by people with authority", "steps out of order or without authority")
 def sequence_and_authority(case: Case) -> Finding:
-    """The policy before the test split, the gates before the approval; the approver in an accepted role, not the author.
+    """The policy before the test split, the gates before the approval; an approver in an accepted role, not the author.
 
     A policy that only grew since (checks and thresholds of a newer platform) is the one that was fixed.
     """
@@ -157,7 +158,7 @@ def sequence_and_authority(case: Case) -> Finding:
         return Finding(Verdict.INCONCLUSIVE, reason, amend, **common)
     if lock.amended_by:
         reason = f"{lock.amended_by} amended the policy after the test split was opened: {lock.reason}"
-        return Finding(Verdict.WARN, reason, "", **common)
+        return Finding(Verdict.WARN, reason, "the next model is judged by the new policy alone", **common)
     if weak:
         reason = f"signed with a key alone, without passphrase: {', '.join(weak)}"
         return Finding(Verdict.WARN, reason, "`clinical keys new NAME --passphrase`", **common)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import model_validator
 
 from clinical_assets.gates.data_quality_policy import DataQualityPolicy
+from clinical_assets.gates.regulatory_policy import RegulatoryPolicy
 from clinical_assets.gates.threshold import GENERAL_KNOWLEDGE, Thresholds, threshold
 
 __all__ = ["BiasPolicy", "DataQualityPolicy", "PerformancePolicy", "RegulatoryPolicy", "SecurityPolicy"]
@@ -151,41 +152,6 @@ class BiasPolicy(Thresholds):
         ("sex", "age", "race"),
         "TRIPOD+AI and the CHAI model card ask for subgroup performance by sex, age and race or ethnicity",
         "attributes that a card must either audit or declare 'not collected'",
-    )
-
-
-class RegulatoryPolicy(Thresholds):
-    approval_days: float = threshold(
-        90.0, GENERAL_KNOWLEDGE, "days for which an approval and a decision record stay valid", gt=0
-    )
-    environment: str = threshold("local", "an approval is given for one environment", "name of this environment")
-    max_scanned_values: int = threshold(
-        2000,
-        "measured: pattern recognisers read about 290 cells a second",
-        "distinct text values per column that are scanned for identifiers; above it an even sample is",
-        ge=100,
-    )
-    identifier_score: float = threshold(
-        0.5,
-        "presidio scores a bare pattern below .5 and a pattern with checksum or context above it",
-        "score from which a match counts as an identifier",
-        gt=0,
-        le=1,
-    )
-    lineage: tuple[str, ...] = threshold(
-        (
-            "data_digest",
-            "features_digest",
-            "split_digest",
-            "policy_digest",
-            "contract_digest",
-            "lock_digest",
-            "commit",
-            "seed",
-            "parameters",
-        ),
-        "ICH E6(R3) 4.2, AI Act Art. 12: a model must be traceable to data, code, environment and settings",
-        "lineage entries that must be present",
     )
 
 

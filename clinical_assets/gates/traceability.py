@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from clinical_assets.gates.checks import Case, Finding, check
-from clinical_assets.gates.thresholds import RegulatoryPolicy
+from clinical_assets.gates.regulatory_policy import RegulatoryPolicy
 from clinical_assets.gates.verdict import GateName, Verdict
 
 GATE = GateName.REGULATORY
@@ -13,16 +13,23 @@ GATE = GateName.REGULATORY
 
 @check(GATE, "RG6", "Audit trail verifies", "entries in the chain")
 def audit_trail(case: Case) -> Finding:
+    """The chain verifies, and as many steps are in the trail as are on file."""
     state = case.facts.audit
     common: dict[str, Any] = {
         "value": float(state.events),
         "n": state.events,
-        "threshold": "chain intact",
+        "threshold": "chain intact, every record and signature in it, each entry with who, when and why",
         "threshold_source": "21 CFR 11.10(e); ICH E6(R3) 4.2.2",
     }
     if not state.chain_ok:
         return Finding(
             Verdict.BLOCK, f"audit chain broken: {state.problem}", "restore the log from its backup", **common
+        )
+    if state.gaps:
+        common["details"] = {"gaps": list(state.gaps)}
+        text = "; ".join(state.gaps[:3]) + f"; {len(state.gaps) - 3} more" * (len(state.gaps) > 3)
+        return Finding(
+            Verdict.BLOCK, f"the trail has gaps: {text}", "restore log and records from one backup", **common
         )
     if state.events == 0:
         return Finding(Verdict.WARN, "the audit log is empty", "record the steps that led to this model", **common)
@@ -71,6 +78,7 @@ def reproducible(case: Case) -> Finding:
     facts, policy = case.facts, case.policy.regulatory
     made = facts.reproduction
     common: dict[str, Any] = {
+        "n": int(made is not None),
         "threshold": f"identical, or risks within {policy.reproduction_tolerance:g}",
         "threshold_source": RegulatoryPolicy.source("reproduction_tolerance"),
     }
@@ -83,7 +91,9 @@ def reproducible(case: Case) -> Finding:
     if made.same_model and made.prediction_digest == made.reproduced_digest:
         return Finding(Verdict.PASS, f"{when}: the same model, the same predictions", **common)
     if difference <= policy.reproduction_tolerance:
-        return Finding(Verdict.WARN, f"{when}: risks differ by up to {difference:.2g}", "", **common)
+        return Finding(
+            Verdict.WARN, f"{when}: risks differ by up to {difference:.2g}", "find what rounds differently", **common
+        )
     remedy = "find what is not fixed: row order, threads, seed, a library's version; then train and repeat again"
     return Finding(Verdict.BLOCK, f"{when}: another model, risks differ by up to {difference:.2g}", remedy, **common)
 

@@ -14,7 +14,15 @@ import pandas as pd
 
 from clinical_assets.catalog import load_catalog
 from clinical_assets.evaluation import out_of_fold, predict
-from clinical_assets.gates.facts import AuditState, Predictions, ReleaseFacts, SignatureFact, SplitFacts
+from clinical_assets.gates.facts import (
+    AuditState,
+    PolicyLock,
+    Predictions,
+    ReleaseFacts,
+    SignatureFact,
+    SplitFacts,
+    TestLook,
+)
 from clinical_assets.gates.policy import GatePolicy
 from clinical_assets.gates.verdict import CheckResult, GateReport
 from clinical_assets.modeling.artifact import load_scorer, publish_model
@@ -63,7 +71,10 @@ def release(slug: str) -> ReleaseFacts:
         audit=AuditState(True, 12),
         signature_ok=True,
         signatures=(SignatureFact("model", "platform", digest, True),),
-        artifacts_text={"card": (path / "model.json").read_text()},
+        artifacts_text={"card.json": (path / "model.json").read_text()},
+        looks=(TestLook(split.digest(frame), digest, POLICY.digest, "2026-01-01T00:00:00+00:00"),),
+        policy_lock=PolicyLock(POLICY.digest, POLICY.content, "2026-01-01T00:00:00+00:00"),
+        declared=cancer.declared_use,
     )
 
 
