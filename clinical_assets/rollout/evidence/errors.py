@@ -48,7 +48,7 @@ class ErrorEvidence:
             if not 0 <= errors <= n:
                 raise ValueError(f"{errors} errors of {n} requests")
         return ErrorEvidence(
-            _ratio(self.ratio, champion, challenger),
+            ratio_test(self.ratio, champion, challenger),
             _objective(self.objective, challenger, p0),
             (self.champion[0] + champion[0], self.champion[1] + champion[1]),
             (self.challenger[0] + challenger[0], self.challenger[1] + challenger[1]),
@@ -65,7 +65,8 @@ class ErrorEvidence:
         return cls(*tests, (champion[0], champion[1]), (challenger[0], challenger[1]))
 
 
-def _ratio(process: EProcess, champion: tuple[int, int], challenger: tuple[int, int]) -> EProcess:
+def ratio_test(process: EProcess, champion: tuple[int, int], challenger: tuple[int, int]) -> EProcess:
+    """One interval's (requests, failures) of both variants: are failures shared in proportion to requests?"""
     (n_a, errors_a), (n_b, errors_b) = champion, challenger
     if not n_a or not n_b or not errors_a + errors_b:
         return process

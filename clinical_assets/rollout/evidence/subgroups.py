@@ -1,0 +1,74 @@
+"""Does the challenger miss cases of one sex, age band or race that the champion would have found?
+
+Among patients with the event, `W = w (1{p_A >= t} - 1{p_B >= t})` is the loss of sensitivity at the operating threshold.
+Each group has its bounded-mean test of `E[W | case, group] <= 0`; the average of their E, with weights fixed at the
+opening, tests "no group loses sensitivity" at one alpha, however many groups there are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from clinical_assets.rollout.evidence.bets import FRACTION_WEIGHTS, EProcess, bet, bounded_mean
+
+
+@dataclass(frozen=True)
+class SubgroupEvidence:
+    """One test per group, in the order fixed at the opening; `log_peak` of their average."""
+
+    groups: Mapping[str, EProcess]
+    log_peak: float = 0.0
+
+    @classmethod
+    def start(cls, groups: Iterable[str]) -> SubgroupEvidence:
+        return cls({name: bounded_mean() for name in groups})
+
+    @property
+    def n(self) -> int:
+        """Cases in the largest group: below it nothing was compared."""
+        return max((test.n for test in self.groups.values()), default=0)
+
+    @property
+    def log_e(self) -> float:
+        if not self.groups:
+            return 0.0
+        logs = [test.log_e for test in self.groups.values()]
+        top = max(logs)
+        return top + math.log(sum(math.exp(x - top) for x in logs) / len(logs))
+
+    @property
+    def worst(self) -> str:
+        """The group with the most evidence against it, "" without groups."""
+        return max(self.groups, key=lambda name: self.groups[name].log_e, default="")
+
+    def rejects(self, alpha: float) -> bool:
+        return self.log_peak >= -math.log(alpha)
+
+    def update(
+        self, memberships: Iterable[str], found_by_champion: bool, found_by_challenger: bool, weight: float = 1.0,
+        max_weight: float = 1.0,
+    ) -> SubgroupEvidence:  # fmt: skip
+        """One mature case. Groups that were not declared at the opening are left out."""
+        w = weight * (int(found_by_champion) - int(found_by_challenger))
+        moved = dict(self.groups)
+        for name in memberships:
+            if name in moved:
+                moved[name] = bet(moved[name], w, -max_weight)
+        state = SubgroupEvidence(moved, self.log_peak)
+        return replace(state, log_peak=max(self.log_peak, state.log_e))
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "groups": {name: [list(t.log_wealth), t.n, t.log_peak] for name, t in self.groups.items()},
+            "peak": self.log_peak,
+        }
+
+    @classmethod
+    def from_json(cls, state: dict[str, Any]) -> SubgroupEvidence:
+        tests = {
+            name: EProcess(FRACTION_WEIGHTS, tuple(log), n, peak) for name, (log, n, peak) in state["groups"].items()
+        }
+        return cls(tests, state["peak"])
