@@ -94,6 +94,7 @@ def cdisc_conformance(case: Case) -> Finding:
     """Errors block, lesser issues warn, and rules that were skipped are listed: silence is no conformance."""
     conformance = case.facts.conformance
     common: dict[str, Any] = {
+        "n": len(case.facts.train) + len(case.facts.test),
         "threshold": "0 errors; skipped rules are named",
         "threshold_source": "CDISC CORE (rules engine, issues 355 and 773 on skipped rules)",
     }
