@@ -111,14 +111,14 @@ class ChangePlan(_Declared):
     recalibration_slope: tuple[float, float] = (0.5, 2.0)
     recalibration_intercept: tuple[float, float] = (-1.0, 1.0)
     protocol: str = Field(
-        default="A new data cut is ingested under the same contract; families and hyper-parameters are chosen by nested "
-        "cross-validation; the five gates judge on the locked test split; the model runs in shadow, then in growing "
-        "shares of patients; a person signs the last step; a guardrail violation rolls it back.",
+        default="A new data cut is ingested under the same contract; families and hyper-parameters are chosen by "
+        "nested cross-validation; the five gates judge on the locked test split; the model runs in shadow, then in "
+        "growing shares of patients; a person signs the last step; a guardrail violation rolls it back.",
         min_length=1,
     )
     impact: str = Field(
-        default="Risk of a worse model is bounded by non-inferiority to the champion and to the first approved model, by group "
-        "checks, and by rollback; benefit is a model that follows the current data.",
+        default="Risk of a worse model is bounded by non-inferiority to the champion and to the first approved model, "
+        "by group checks, and by rollback; benefit is a model that follows the current data.",
         min_length=1,
     )
 
