@@ -1,4 +1,4 @@
-"""Survival evidence from day one: exact for any working hazard, as fast as published, no promotion on early follow-up."""
+"""Survival evidence from day one: exact for any true hazard, and no promotion on early follow-up alone."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Does the challenger miss cases of one sex, age band or race that the champion would have found?
 
-Among patients with the event, `W = w (1{p_A >= t} - 1{p_B >= t})` is the loss of sensitivity at the operating threshold.
-Each group has its bounded-mean test of `E[W | case, group] <= 0`; the average of their E, with weights fixed at the
-opening, tests "no group loses sensitivity" at one alpha, however many groups there are.
+Among patients with the event, `W = w (1{p_A >= t} - 1{p_B >= t})` is the loss of sensitivity at the operating
+threshold. Each group has its bounded-mean test of `E[W | case, group] <= 0`; the plain average of their E tests "no
+group loses sensitivity" at one alpha, however many groups were declared at the opening.
 """
 
 from __future__ import annotations

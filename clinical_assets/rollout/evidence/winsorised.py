@@ -1,9 +1,10 @@
 """Non-inferiority with a shorter range: large loss differences are cut off, and what is cut off is bounded beforehand.
 
-With both scores known, Z is at most `min(Z, c) + h(x)`, where `h = (w_max max(z0, z1) - c)+` needs no outcome. A pool of
-unlabelled score pairs gives `eta >= E h` with confidence 1 - alpha_pool (betting bound), and `W = delta - eta - min(Z, c)`
-tests `E Z >= delta` with bets up to 1/c instead of 1. A quarter of the wealth stays on the bounded-mean test, and a
-guard watches the stream's own h: once it exceeds eta, the cut-off part counts no more. Threshold 1/(alpha - alpha_pool).
+With both scores known, Z is at most `min(Z, c) + h(x)`, where `h = (w_max max(z0, z1) - c)+` needs no outcome. A pool
+of unlabelled score pairs gives `eta >= E h` with confidence 1 - alpha_pool (betting bound), and
+`W = delta - eta - min(Z, c)` tests `E Z >= delta` with bets up to 1/c instead of 1. A quarter of the wealth stays on
+the bounded-mean test, and a guard watches the stream's own h: once it exceeds eta, the cut-off part counts no more.
+The threshold is 1/(alpha - alpha_pool).
 
 The null is about the population, and holds only if pool and stream come from the same one: `require_same_source`.
 Bets are shares of 1/c and do not depend on the pool, so that the patients of the pool may later be in the stream.
@@ -152,5 +153,5 @@ class WinsorisedEvidence:
 
     @classmethod
     def from_json(cls, state: dict[str, Any]) -> WinsorisedEvidence:
-        parts = (EProcess.from_json(state[name]) for name in ("plain", "clipped", "guard"))
-        return cls(state["eta"], *parts, state["peak"])
+        plain, clipped, guard = (EProcess.from_json(state[name]) for name in ("plain", "clipped", "guard"))
+        return cls(state["eta"], plain, clipped, guard, state["peak"])
