@@ -126,6 +126,12 @@ class CancerType(_Section):
         return self
 
     @model_validator(mode="after")
+    def _target_population_is_known(self) -> Self:
+        if self.context_of_use.target_population is not None:
+            self.context_of_use.target_population.check(self.contract)
+        return self
+
+    @model_validator(mode="after")
     def _simulated_data_claim_nothing(self) -> Self:
         if self.source.data_status == "simulated" and self.tier is not Tier.RESEARCH:
             raise ValueError("simulated data carry no clinical claim: `tier` must be research")

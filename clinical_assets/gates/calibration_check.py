@@ -7,16 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from clinical_assets.gates.checks import Case, Finding, check
 from clinical_assets.gates.evidence import TEST, Evidence, bounds, combined, evidence_sets
 from clinical_assets.gates.thresholds import PerformancePolicy
 from clinical_assets.gates.verdict import GateName, Verdict
-from clinical_assets.modeling.calibration import to_link
-from clinical_assets.modeling.curves import horizon_labels
 from clinical_assets.modeling.metrics.bootstrap import Interval, risk_replicates
-from clinical_assets.modeling.metrics.calibration import HorizonCalibration, calibration_at_horizon
+from clinical_assets.modeling.metrics.calibration import HorizonCalibration, calibration_at_horizon, slope_error
 
 REMEDY = "recalibrate on out-of-fold predictions, and look for a shift in the event rate between training and test"
 
@@ -79,46 +75,8 @@ def _observed_expected(evidence: Evidence, at: HorizonCalibration, horizon: floa
 def slope_interval(
     evidence: Evidence, at: HorizonCalibration, horizon: float | None, level: float
 ) -> tuple[float, float]:
-    """Wald interval of the calibration slope with the sandwich variance (White 1982), weights taken as fixed.
-
-    NaN where the labels do not determine a slope: none or all of them positive, or separated by the risk.
-    """
+    """Wald interval of the calibration slope, by its sandwich error; NaN where the labels determine no slope."""
     from scipy.stats import norm
 
-    survival = evidence.outcomes.kind == "survival"
-    labels = horizon_labels(evidence.outcomes, horizon or 0.0)
-    linear = to_link(evidence.risk, "cloglog" if survival else "logit")
-    if not np.isfinite(at.slope):
-        return float("nan"), float("nan")
-    try:
-        intercept = _intercept(linear, at.slope, labels.label, labels.weight, survival)
-    except ValueError:  # no change of sign: the score equation has no root
-        return float("nan"), float("nan")
-    eta = intercept + at.slope * linear
-    mean, gradient = _mean(eta, survival)
-    variance = np.maximum(mean * (1.0 - mean), 1e-12)
-    design = np.column_stack((np.ones_like(linear), linear))
-    score = design * (labels.weight * (labels.label - mean) * gradient / variance)[:, None]
-    bread = np.linalg.inv((design * (labels.weight * gradient**2 / variance)[:, None]).T @ design)
-    error = float(np.sqrt((bread @ (score.T @ score) @ bread)[1, 1])) * float(norm.ppf(0.5 + level / 2.0))
+    error = slope_error(evidence.outcomes, evidence.risk, at.slope, horizon) * float(norm.ppf(0.5 + level / 2.0))
     return at.slope - error, at.slope + error
-
-
-def _mean(eta: np.ndarray, survival: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Probability and its derivative by the linear predictor."""
-    if survival:
-        hazard = np.exp(np.clip(eta, -30.0, 5.0))
-        return -np.expm1(-hazard), hazard * np.exp(-hazard)
-    mean = 1.0 / (1.0 + np.exp(-eta))
-    return mean, mean * (1.0 - mean)
-
-
-def _intercept(linear: np.ndarray, slope: float, label: np.ndarray, weight: np.ndarray, survival: bool) -> float:
-    """The intercept that goes with `slope`: weighted observed equals weighted expected score."""
-    from scipy.optimize import brentq
-
-    def balance(intercept: float) -> float:
-        mean, gradient = _mean(intercept + slope * linear, survival)
-        return float(np.sum(weight * (label - mean) * gradient / np.maximum(mean * (1.0 - mean), 1e-12)))
-
-    return float(brentq(balance, -30.0, 30.0))

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from clinical_assets.foundation.canonical import sha256_json
 from clinical_assets.modeling.options import FAMILIES, Family
+from clinical_assets.trials.target_population import TargetPopulation
 
 Level = Literal["low", "medium", "high"]
 LEVELS: tuple[Level, ...] = ("low", "medium", "high")
@@ -53,6 +54,9 @@ class ContextOfUse(_Declared):
     model_influence: Level = "medium"
     decision_consequence: Level | None = None
     credibility: tuple[CredibilityActivity, ...] = CREDIBILITY_PLAN
+    target_population: TargetPopulation | None = Field(
+        None, description="the mix of patients that the model is meant for; left out, the bias gate says `not declared`"
+    )
 
     @property
     def digest(self) -> str:

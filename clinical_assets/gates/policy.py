@@ -27,7 +27,7 @@ REQUIRED: dict[GateName, tuple[str, ...]] = {
         "DQ1", "DQ3", "DQ4", "DQ5", "DQ6", "DQ7", "DQ8", "DQ9", "DQ10", "DQ14", "DQ15", "DQ17", "DQ18",
     ),
     GateName.PERFORMANCE: ("MP1", "MP3", "MP5", "MP8", "MP9", "MP15a", "MP15b", "MP18", "MP19"),
-    GateName.BIAS: ("BI1", "BI2", "BI16", "BI19"),
+    GateName.BIAS: ("BI1", "BI2", "BI5", "BI6", "BI7", "BI12", "BI16", "BI19"),
     GateName.REGULATORY: (
         *("RG1", "RG2", "RG3", "RG4", "RG5", "RG6", "RG7", "RG8", "RG9"),
         *("RG10", "RG11", "RG13", "RG14", "RG15", "RG16", "RG21"),

@@ -7,6 +7,9 @@ At one operating point a group of low risk has lower sensitivity under *any* cal
 Simoiu et al. 2017, Corbett-Davies & Goel 2018). So each group is also compared with what the model would reach among
 the others if their event rate were the group's: their risks are shifted on the link scale until the mean is the rate
 observed in the group. What remains is the model's doing: too low a level, or too little discrimination, in the group.
+
+Intervals: Newcombe's for the observed difference; for the one at the own event rate, Wilson's for the group and the
+delta method for the others, joined in the same way (MOVER, Zou & Donner 2008).
 """
 
 from __future__ import annotations
@@ -14,38 +17,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
-from clinical_assets.gates.thresholds import BiasPolicy
+from clinical_assets.gates.bias_policy import BiasPolicy
+from clinical_assets.gates.group_audit import Audited, Group, judged_groups, quantile, quantiles
 from clinical_assets.modeling.calibration import from_link, to_link
-from clinical_assets.modeling.curves import HorizonLabels
-from clinical_assets.modeling.metrics.bootstrap import Draws, risk_replicates
-from clinical_assets.modeling.outcomes import Outcomes
+from clinical_assets.modeling.metrics.influence import risk_influence
+from clinical_assets.modeling.metrics.proportions import Share, newcombe
 
-SHIFTS = np.linspace(-4.0, 4.0, 161)
-
-
-@dataclass(frozen=True)
-class Audited:
-    """The patients of the audit: `groups` one text column per attribute, arrays (n,) in the same order."""
-
-    groups: pd.DataFrame
-    risk: np.ndarray
-    outcomes: Outcomes
-    labels: HorizonLabels
-    subjects: np.ndarray
-    horizon: float | None
-
-    @property
-    def cases(self) -> np.ndarray:
-        """(n,) known to have had the event by the horizon."""
-        return self.labels.label & (self.labels.weight > 0)
+_WIDEST_SHIFT = 12.0
 
 
 @dataclass(frozen=True)
-class Gap:
+class SensitivityGap:
     """`gap`: sensitivity of the group minus that of the others. `adjusted`: minus what the others would have at the
-    group's event rate. `interval`, `adjusted_interval`: percentile intervals."""
+    group's event rate. `interval`, `adjusted_interval`: for this group alone; `strict` and `adjusted_strict` hold for
+    all groups together, at the level that blocks."""
 
     attribute: str
     group: str
@@ -54,8 +40,10 @@ class Gap:
     others: float
     gap: float
     interval: tuple[float, float]
+    strict: tuple[float, float]
     adjusted: float
     adjusted_interval: tuple[float, float]
+    adjusted_strict: tuple[float, float]
 
     def __str__(self) -> str:
         return (
@@ -64,80 +52,91 @@ class Gap:
             f"({self.adjusted_interval[0]:+.2f} to {self.adjusted_interval[1]:+.2f})"
         )
 
-
-def sensitivity_gaps(audit: Audited, threshold: float, policy: BiasPolicy) -> list[Gap]:
-    """Every group of every attribute with enough cases inside and outside it; `threshold` is the operating point."""
-    draws = Draws.make(audit.subjects, policy.bootstrap_seed, policy.bootstrap_replicates)
-    whole = Draws(np.ones((1, len(audit.risk)), dtype=np.float32), draws.seed)
-    found = []
-    for attribute in audit.groups.columns:
-        names = audit.groups[attribute].astype(str)
-        for name, sensitivity in _by_group(audit, names, threshold).items():
-            inside = (names == name).to_numpy()
-            if min(audit.cases[inside].sum(), audit.cases[~inside].sum()) < policy.min_group_events:
-                continue
-            raw, adjusted = _differences(audit, inside, threshold, draws)
-            (gap,), (own_rate,) = _differences(audit, inside, threshold, whole)
-            observed = draws.interval(gap, raw, policy.confidence)
-            remaining = draws.interval(own_rate, adjusted, policy.confidence)
-            found.append(
-                Gap(
-                    attribute=attribute,
-                    group=name,
-                    cases=int(audit.cases[inside].sum()),
-                    sensitivity=float(sensitivity),
-                    others=float(sensitivity - gap),
-                    gap=float(gap),
-                    interval=(observed.low, observed.high),
-                    adjusted=float(own_rate),
-                    adjusted_interval=(remaining.low, remaining.high),
-                )
-            )
-    return found
+    def harmed(self, margin: float) -> bool:
+        """A shortfall beyond the margin, over all groups together, for which the event rate does not account."""
+        return self.strict[1] < -margin and self.adjusted < -margin and self.adjusted_strict[1] < 0.0
 
 
-def _by_group(audit: Audited, names: pd.Series, threshold: float) -> pd.Series:
-    from fairlearn.metrics import MetricFrame
-    from sklearn.metrics import recall_score
+def sensitivity_gaps(
+    audit: Audited, threshold: float, policy: BiasPolicy, looks: int | None = None
+) -> list[SensitivityGap]:
+    """Every group of every attribute with enough cases inside and outside it; `threshold` is the operating point.
 
-    def sensitivity(y_true: np.ndarray, y_pred: np.ndarray, sample_weight: np.ndarray) -> float:
-        if not sample_weight.any():  # everybody in the group was censored before the horizon
-            return float("nan")
-        return recall_score(y_true, y_pred, sample_weight=sample_weight, zero_division=np.nan)
-
-    return MetricFrame(
-        metrics=sensitivity,
-        y_true=audit.labels.label,
-        y_pred=audit.risk >= threshold,
-        sensitive_features=names.to_numpy(),
-        sample_params={"sample_weight": audit.labels.weight},
-    ).by_group
+    looks: how many groups are judged together; by default those of this audit.
+    """
+    groups = judged_groups(audit, policy)
+    alone, strict = quantile(policy.confidence, 1), quantiles(policy, looks or len(groups))[1]
+    return [_gap(audit, group, threshold, alone, strict) for group in groups]
 
 
-def _differences(audit: Audited, inside: np.ndarray, threshold: float, draws: Draws) -> tuple[np.ndarray, np.ndarray]:
-    """(b,) observed difference, and (b,) difference at the group's event rate, in each bootstrap sample."""
-    own, others = _share(audit, inside, threshold, draws), _share(audit, ~inside, threshold, draws)
-    rate = risk_replicates(audit.outcomes.take(inside), audit.horizon, Draws(draws.counts[:, inside], draws.seed))
-    return own - others, own - _standardised(audit, ~inside, threshold, draws, rate)
+def _gap(audit: Audited, group: Group, threshold: float, alone: float, strict: float) -> SensitivityGap:
+    weight, flagged = np.where(audit.labels.label, audit.labels.weight, 0.0), audit.risk >= threshold
+    own = Share.of(weight[group.inside], flagged[group.inside])
+    others = Share.of(weight[~group.inside], flagged[~group.inside])
+    at_own_rate, error = _at_event_rate(audit, group.inside, threshold)
+    adjusted = own.value - at_own_rate
+
+    def around(z: float) -> tuple[float, float]:
+        low, high = own.bounds(z)
+        return (
+            adjusted - float(np.hypot(own.value - low, z * error)),
+            adjusted + float(np.hypot(high - own.value, z * error)),
+        )
+
+    return SensitivityGap(
+        attribute=group.attribute,
+        group=group.name,
+        cases=group.events,
+        sensitivity=own.value,
+        others=others.value,
+        gap=own.value - others.value,
+        interval=newcombe(own, others, alone),
+        strict=newcombe(own, others, strict),
+        adjusted=adjusted,
+        adjusted_interval=around(alone),
+        adjusted_strict=around(strict),
+    )
 
 
-def _share(audit: Audited, chosen: np.ndarray, threshold: float, draws: Draws) -> np.ndarray:
-    """(b,) sensitivity among `chosen` in each bootstrap sample; NaN without cases."""
-    weight = np.where(chosen & audit.labels.label, audit.labels.weight, 0.0)
-    total = draws.counts @ weight
-    flagged = draws.counts @ (weight * (audit.risk >= threshold))
-    return np.divide(flagged, total, out=np.full(len(total), np.nan), where=total > 0)
+def _at_event_rate(audit: Audited, inside: np.ndarray, threshold: float) -> tuple[float, float]:
+    """Sensitivity among the others once their risks are shifted to the group's event rate, and its standard error.
 
-
-def _standardised(audit: Audited, others: np.ndarray, threshold: float, draws: Draws, rate: np.ndarray) -> np.ndarray:
-    """(b,) sensitivity that calibrated risks of `others` give once shifted to the mean `rate` (b,)."""
+    The error is that of the group's rate, times how steeply sensitivity follows it, and that of the others' risks.
+    """
+    rate, influence = risk_influence(audit.outcomes.take(inside), audit.horizon)
+    rate_error = float(np.sqrt(influence @ influence)) / int(inside.sum())
     link = "cloglog" if audit.outcomes.kind == "survival" else "logit"
-    shifted = from_link(to_link(audit.risk[others], link)[:, None] + SHIFTS, link)
-    counts = draws.counts[:, others].astype(np.float64)
-    size = counts.sum(axis=1, keepdims=True)
-    mean, above = counts @ shifted / size, counts @ (shifted * (shifted >= threshold)) / size
-    found = np.full(len(rate), np.nan)
-    for b in np.flatnonzero(rate > 0):
-        place = np.interp(rate[b], mean[b], np.arange(len(SHIFTS)))
-        found[b] = np.interp(place, np.arange(len(SHIFTS)), above[b]) / rate[b]
-    return found
+    linear = to_link(audit.risk[~inside], link)
+    step = max(rate_error, 0.005)
+    low, high = max(rate - step, 1e-3), min(rate + step, 1.0 - 1e-3)
+    if not low < rate < high:
+        return float("nan"), float("nan")
+    shifted = _shifted(linear, rate, link)
+    reached = np.where(shifted >= threshold, shifted, 0.0)
+    value = float(reached.mean()) / rate
+    steepness = (_sensitivity(linear, high, threshold, link) - _sensitivity(linear, low, threshold, link)) / (
+        high - low
+    )
+    spread = (reached - reached.mean() - (value + rate * steepness) * (shifted - shifted.mean())) / rate
+    return value, float(np.hypot(steepness * rate_error, np.sqrt(spread @ spread) / len(linear)))
+
+
+def _sensitivity(linear: np.ndarray, rate: float, threshold: float, link: str) -> float:
+    """What calibrated risks with mean `rate` give: sum of the risks at or above the operating point over their sum."""
+    shifted = _shifted(linear, rate, link)
+    return float(shifted[shifted >= threshold].sum() / shifted.sum())
+
+
+def _shifted(linear: np.ndarray, rate: float, link: str) -> np.ndarray:
+    """Risks whose linear predictors are moved together until the mean is `rate`."""
+    from scipy.optimize import brentq
+
+    def excess(shift: float) -> float:
+        return float(from_link(linear + shift, link).mean()) - rate
+
+    low, high = -_WIDEST_SHIFT, _WIDEST_SHIFT
+    while excess(low) > 0.0:
+        low *= 2.0
+    while excess(high) < 0.0:
+        high *= 2.0
+    return from_link(linear + float(brentq(excess, low, high, xtol=1e-6)), link)

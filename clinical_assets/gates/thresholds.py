@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import model_validator
 
+from clinical_assets.gates.bias_policy import BiasPolicy
 from clinical_assets.gates.data_quality_policy import DataQualityPolicy
 from clinical_assets.gates.regulatory_policy import RegulatoryPolicy
 from clinical_assets.gates.threshold import GENERAL_KNOWLEDGE, Thresholds, threshold
@@ -121,38 +122,6 @@ class PerformancePolicy(Thresholds):
         if not self.leak_quantiles or any(not 0 < quantile < 1 for quantile in self.leak_quantiles):
             raise ValueError("performance.leak_quantiles: give at least one quantile strictly between 0 and 1")
         return self
-
-
-class BiasPolicy(Thresholds):
-    confidence: float = threshold(0.95, "convention", "level of every confidence interval", gt=0.5, lt=1)
-    bootstrap_replicates: int = threshold(1000, "as for performance", "bootstrap replicates", ge=1000)
-    bootstrap_seed: int = threshold(
-        20_240_301, "fixed in advance, recorded with every interval", "bootstrap seed", ge=0
-    )
-    min_group_n: int = threshold(
-        10,
-        "seismometer censor_min_count, OHDSI minCellCount: smaller groups are not shown",
-        "subjects below which a group is hidden",
-        ge=1,
-    )
-    min_group_events: int = threshold(
-        30,
-        "measured: a perfectly fair model fails |dTPR| > .1 in 18 % of cases at 30 events, 46 % at 10",
-        "events below which nothing can be said about a group",
-        ge=1,
-    )
-    sensitivity_margin: float = threshold(
-        0.10,
-        GENERAL_KNOWLEDGE,
-        "largest accepted difference in sensitivity between a group and everybody else",
-        gt=0,
-        lt=1,
-    )
-    expected_attributes: tuple[str, ...] = threshold(
-        ("sex", "age", "race"),
-        "TRIPOD+AI and the CHAI model card ask for subgroup performance by sex, age and race or ethnicity",
-        "attributes that a card must either audit or declare 'not collected'",
-    )
 
 
 class SecurityPolicy(Thresholds):

@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
-
 import numpy as np
 import pandas as pd
 
-from clinical_assets.trials.contract import CohortContract, Column
+from clinical_assets.trials.contract import CohortContract
+from clinical_assets.trials.group_names import NOT_REPORTED, group_labels
 
-NOT_REPORTED = "not reported"
-
-
-def band_labels(edges: Sequence[float], whole: bool) -> tuple[str, ...]:
-    """`[50, 65]` gives `<50`, `50-64`, `>=65` for whole numbers, `<50`, `50 to <65`, `>=65` otherwise."""
-    between = [f"{low:g}-{high - 1:g}" if whole else f"{low:g} to <{high:g}" for low, high in pairwise(edges)]
-    return (f"<{edges[0]:g}", *between, f">={edges[-1]:g}")
-
-
-def group_labels(column: Column, contract: CohortContract) -> tuple[str, ...]:
-    """All groups that the contract foresees for one sensitive attribute, in order, without `not reported`."""
-    if column.dtype == "category":
-        return column.categories or ()
-    if column.dtype == "boolean":
-        return ("no", "yes")
-    return band_labels(contract.bands[column.name], whole=column.dtype == "integer")
+__all__ = ["NOT_REPORTED", "sensitive_groups"]
 
 
 def sensitive_groups(frame: pd.DataFrame, contract: CohortContract) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from clinical_assets.gates.checks import REGISTER, Case, Check, Finding, check, 
 from clinical_assets.gates.judging import judge
 from clinical_assets.gates.policy import REQUIRED, GatePolicy
 from clinical_assets.gates.verdict import GateName, Scope, Tier, Verdict
-from clinical_assets.gates.verdicts import limits, scope
+from clinical_assets.gates.verdicts import SAMPLE_SIZE, limits, scope
 
 from .cohorts import NOW, POLICY, found, release
 
@@ -91,7 +91,7 @@ def test_a_thin_cohort_gets_traffic_in_the_research_tier_only():
     reports = judge(release("breast_fna"), POLICY)
     assert scope(reports, Tier.RESEARCH, (), NOW) is Scope.TRAFFIC
     assert scope(reports, Tier.CLINICAL, (), NOW) is Scope.NONE
-    assert {limit.check_id for limit in limits(reports, Tier.CLINICAL, (), NOW)} == {"DQ17", "BI1", "BI2"}
+    assert {limit.check_id for limit in limits(reports, Tier.CLINICAL, (), NOW)} == SAMPLE_SIZE - {"BI7"}
 
 
 def test_broken_facts_are_errors_not_crashes():

@@ -11,7 +11,8 @@ import pytest
 
 from clinical_assets.trials.errors import ContractError
 from clinical_assets.trials.features_table import feature_table
-from clinical_assets.trials.groups import NOT_REPORTED, band_labels, sensitive_groups
+from clinical_assets.trials.group_names import band_labels
+from clinical_assets.trials.groups import NOT_REPORTED, sensitive_groups
 from clinical_assets.trials.schema import pandera_schema
 from clinical_assets.trials.snapshot import SnapshotStore, ingest
 

@@ -75,6 +75,49 @@ def calibration_line(
     return float(shift[0]), float(both[1])
 
 
+def slope_error(outcomes: Outcomes, risk: np.ndarray, slope: float, horizon: float | None) -> float:
+    """Standard error of the calibration slope by the sandwich variance (White 1982), weights taken as fixed.
+
+    NaN where the labels do not determine a slope: none or all of them positive, or separated by the risk.
+    """
+    survival = outcomes.kind == "survival"
+    labels = horizon_labels(outcomes, horizon or 0.0)
+    linear = to_link(risk, "cloglog" if survival else "logit")
+    if not np.isfinite(slope):
+        return float("nan")
+    try:
+        intercept = _intercept(linear, slope, labels.label, labels.weight, survival)
+    except ValueError:  # no change of sign: the score equation has no root
+        return float("nan")
+    eta = intercept + slope * linear
+    mean, gradient = _mean(eta, survival)
+    variance = np.maximum(mean * (1.0 - mean), 1e-12)
+    design = np.column_stack((np.ones_like(linear), linear))
+    score = design * (labels.weight * (labels.label - mean) * gradient / variance)[:, None]
+    bread = np.linalg.inv((design * (labels.weight * gradient**2 / variance)[:, None]).T @ design)
+    return float(np.sqrt((bread @ (score.T @ score) @ bread)[1, 1]))
+
+
+def _mean(eta: np.ndarray, survival: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Probability and its derivative by the linear predictor."""
+    if survival:
+        hazard = np.exp(np.clip(eta, -30.0, 5.0))
+        return -np.expm1(-hazard), hazard * np.exp(-hazard)
+    mean = 1.0 / (1.0 + np.exp(-eta))
+    return mean, mean * (1.0 - mean)
+
+
+def _intercept(linear: np.ndarray, slope: float, label: np.ndarray, weight: np.ndarray, survival: bool) -> float:
+    """The intercept that goes with `slope`: weighted observed equals weighted expected score."""
+    from scipy.optimize import brentq
+
+    def balance(intercept: float) -> float:
+        mean, gradient = _mean(intercept + slope * linear, survival)
+        return float(np.sum(weight * (label - mean) * gradient / np.maximum(mean * (1.0 - mean), 1e-12)))
+
+    return float(brentq(balance, -30.0, 30.0))
+
+
 @dataclass(frozen=True)
 class DCalibration:
     """Chi-square test that S(T) is uniform; `histogram` counts subjects per bucket, from S = 1 down to 0."""

@@ -69,6 +69,28 @@ class ConcordancePairs:
         agreed = np.einsum("bn,bn->b", cases @ self._agreement(risk), weights, dtype=np.float64)
         return np.divide(agreed, total, out=np.full(len(total), np.nan), where=total > 0)
 
+    def among(self, cases: np.ndarray, others: np.ndarray) -> ConcordancePairs:
+        """The pairs of a case in `cases` (n,) with an other in `others` (n,), both boolean.
+
+        Raises:
+            ValueError: no comparable pair among them.
+        """
+        chosen = cases[self.cases]
+        return self._checked(self.cases[chosen], self.comparable[chosen] * others)
+
+    def contributions(self, risk: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(n,) agreeing and (n,) comparable weight of the pairs that each subject is part of.
+
+        (agreeing - C * comparable) / total is a subject's influence on C = concordance(risk), total the weight of all
+        pairs (half the sum of comparable); the sum of squares is the variance of C (DeLong et al. 1988 for the AUROC).
+        """
+        return self._by_subject(self._agreement(risk)), self._by_subject(self.comparable)
+
+    def _by_subject(self, weights: np.ndarray) -> np.ndarray:
+        found = weights.sum(axis=0, dtype=np.float64)
+        found[self.cases] += weights.sum(axis=1, dtype=np.float64)
+        return found
+
     def _agreement(self, risk: np.ndarray) -> np.ndarray:
         own, others = np.asarray(risk)[self.cases][:, None], np.asarray(risk)
         return self.comparable * ((own > others) + np.float32(0.5) * (own == others))
