@@ -16,7 +16,7 @@ class BiasPolicy(Thresholds):
 
     confidence: float = threshold(0.95, "convention", "level of the intervals shown and warned of", gt=0.5, lt=1)
     block_confidence: float = threshold(
-        0.99,
+        0.995,
         "simulated: with the margins, a fair model is blocked in fewer than 1 % of releases over all checks together",
         "level, over all groups of a check together, of the evidence that blocks",
         gt=0.5,

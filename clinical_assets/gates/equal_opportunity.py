@@ -33,8 +33,8 @@ INTERVAL = "Newcombe 1998; at the group's event rate joined with the delta metho
 def equal_opportunity(case: Case) -> Finding:
     """Sensitivity at the declared operating point, as observed and at the group's own event rate (see `sensitivity`).
 
-    BLOCK: over all groups together, a group's shortfall lies beyond the margin and its event rate does not account for
-    it. INCONCLUSIVE: too few events, or a shortfall that event rates may or may not explain. WARN: any difference that
+    BLOCK: over all groups together, a group's shortfall lies beyond the margin, as observed and at its own event rate.
+    INCONCLUSIVE: too few events, or a shortfall that event rates may or may not explain. WARN: any difference that
     is there or could be beyond the margin.
     """
     audit = case.once(audited)

@@ -53,8 +53,8 @@ class SensitivityGap:
         )
 
     def harmed(self, margin: float) -> bool:
-        """A shortfall beyond the margin, over all groups together, for which the event rate does not account."""
-        return self.strict[1] < -margin and self.adjusted < -margin and self.adjusted_strict[1] < 0.0
+        """A shortfall beyond the margin as observed and at the group's own event rate, over all groups together."""
+        return self.strict[1] < -margin and self.adjusted_strict[1] < -margin
 
 
 def sensitivity_gaps(
