@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from clinical_assets.commands import cancers, gates, new_cancer
+from clinical_assets.commands import cancers, evidence, gates, new_cancer
 from clinical_assets.foundation.files import write_atomic
 from clinical_assets.foundation.home import Home
 
@@ -128,6 +128,8 @@ def backfill(
 app.command()(new_cancer.new_cancer)
 app.command()(gates.gate)
 app.command()(gates.waive)
+app.command()(evidence.evidence)
+app.command()(evidence.verify)
 
 
 @app.command()

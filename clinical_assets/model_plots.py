@@ -8,16 +8,13 @@ from clinical_assets.modeling.metrics.bootstrap import Draws, observed_expected_
 from clinical_assets.modeling.outcomes import Outcomes
 from clinical_assets.modeling.plots import ForestRow, calibration, subgroup_forest
 from clinical_assets.trials.groups import sensitive_groups
+from clinical_assets.trials.small_cells import SMALLEST_CELL
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from clinical_assets.catalog import CancerType
     from clinical_assets.gates.facts import Predictions
-
-SMALLEST_GROUP = 11
-"""Groups with fewer patients are not shown: a cell below 11 can point at a person."""
-
 
 def pictures(cancer: CancerType, test: pd.DataFrame, predictions: Predictions) -> dict[str, bytes]:
     """PNG by title. `predictions` are in the row order of `test`."""
@@ -38,7 +35,7 @@ def _forest(cancer: CancerType, test: pd.DataFrame, outcomes: Outcomes, predicti
         for group in sorted(groups[attribute].unique()):
             inside = (groups[attribute] == group).to_numpy()
             part = outcomes.take(inside)
-            if part.n < SMALLEST_GROUP or part.events == 0:
+            if part.n < SMALLEST_CELL or part.events == 0:
                 continue
             draws = Draws.make(part.n, cancer.models.seed)
             interval = observed_expected_interval(

@@ -45,3 +45,12 @@ class VerdictReference(_Reference):
     model_digest: str
     record: str
     scope: str
+
+
+class EvidenceReference(_Reference):
+    """The evidence bundle of a decision record: `digest` is that of its manifest."""
+
+    cancer: str
+    model_digest: str
+    record: str
+    digest: str

@@ -22,8 +22,12 @@ class Seal:
 
     def valid(self, keys: KeyStore, signer_name: str | None) -> bool:
         """Whether the signature is that of a known key and, where given, of `signer_name`."""
-        data = _signed_bytes(self.chain, self.length, self.head, self.sealed_utc)
-        return keys.verify(self.key_id, data, self.signature, signer_name)
+        return keys.verify(self.key_id, self.signed, self.signature, signer_name)
+
+    @property
+    def signed(self) -> bytes:
+        """The bytes that the signature covers."""
+        return _signed_bytes(self.chain, self.length, self.head, self.sealed_utc)
 
     def to_json(self) -> bytes:
         """For a copy kept outside the database."""

@@ -1,7 +1,8 @@
 """The register of checks, and how a gate runs them: every check timed, no exception swallowed, only finite numbers.
 
 A check is a pure function of a `Case`. It returns a `Finding`; the register adds identity and duration. An exception
-becomes a result with verdict ERROR that holds its type and message, which blocks the gate.
+becomes a result with verdict ERROR that holds its type and message, which blocks the gate. Details travel with the
+signed record, so counts of one to ten patients are hidden in them.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from clinical_assets.gates.facts import ReleaseFacts
 from clinical_assets.gates.policy import GatePolicy
 from clinical_assets.gates.verdict import CheckResult, GateName, GateReport, Verdict
 from clinical_assets.gates.verdicts import gate_verdict
+from clinical_assets.trials.small_cells import without_small_cells
 
 T = TypeVar("T")
 
@@ -88,7 +90,7 @@ class Check:
             reason=finding.reason,
             remedy=finding.remedy,
             duration_s=round(time.perf_counter() - started, 4),
-            details=_plain(dict(finding.details)),
+            details=without_small_cells(_plain(dict(finding.details))),
         )
 
 

@@ -1,0 +1,145 @@
+"""The bundle of a release in the object store: written once for what it is made from, found again without work."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clinical_assets.audit.decision import SignedRecord
+from clinical_assets.catalog import CancerType
+from clinical_assets.foundation.canonical import sha256_json
+from clinical_assets.foundation.files import publish_directory, write_new
+from clinical_assets.lineage import code_digest
+from clinical_assets.references import EvidenceReference
+from resources.ledger_store import LedgerStore
+from resources.object_store import ObjectStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from clinical_assets.evidence.signed_rows import Row
+    from clinical_assets.gates.facts import ReleaseFacts
+
+
+@dataclass(frozen=True)
+class StoredEvidence:
+    """A bundle as a folder and as a zip."""
+
+    reference: EvidenceReference
+    folder: Path
+
+    @property
+    def report(self) -> Path:
+        return self.folder / "report.html"
+
+    @property
+    def archive(self) -> Path:
+        return self.folder.with_suffix(".zip")
+
+
+def store_evidence(
+    cancer: CancerType,
+    signed: SignedRecord,
+    facts: Callable[[], ReleaseFacts],
+    object_store: ObjectStore,
+    ledger_store: LedgerStore,
+) -> StoredEvidence:
+    """The bundle of a decision record; `facts` is asked for only when one has to be written."""
+    from clinical_assets.evidence.bundle import bundle_digest, sealed, write_folder, zipped
+    from clinical_assets.evidence.composing import Release, compose
+    from clinical_assets.evidence.signed_rows import audit_extract, decision_rows, statement_rows
+
+    record, engine = signed.record, ledger_store.engine()
+    signer = ledger_store.signer.key_store().signer("platform")
+    decisions, statements = decision_rows(engine, record.model_digest), statement_rows(engine, record.model_digest)
+    audit, seal = audit_extract(engine, record.model_digest, signer)
+    input_sha = sha256_json(
+        [
+            signed.digest, signer.key_id, [row["entry_hash"] for row in (*decisions, *statements)],
+            seal.head if seal else "", cancer.model_dump(mode="json"), code_digest("evidence"),
+        ]
+    )  # fmt: skip
+    known = object_store.recall("evidence", cancer.slug, input_sha, EvidenceReference)
+    if known is not None and (found := _stored(known, object_store)).folder.exists() and found.archive.exists():
+        return found
+
+    gathered = facts()
+    signature = gathered.model_dir.with_name(f"{record.model_digest}.sig")
+    release = Release(
+        cancer=cancer,
+        facts=gathered,
+        signed=signed,
+        model=json.loads((gathered.model_dir / "model.json").read_text()),
+        decisions=decisions,
+        statements=statements,
+        audit=audit,
+        seal=seal,
+        keys=_public_keys(ledger_store, (*decisions, *statements), signer.key_id),
+        model_signature=signature.read_bytes() if signature.exists() else None,
+    )
+    files = sealed(compose(release), record, signed.digest, signer)
+    reference = EvidenceReference(
+        cancer=cancer.slug, model_digest=record.model_digest, record=signed.digest, digest=bundle_digest(files)
+    )
+    stored = _stored(reference, object_store)
+    write_folder(files, stored.folder)
+    write_new(stored.archive, zipped(files))
+    object_store.remember("evidence", cancer.slug, input_sha, reference)
+    return stored
+
+
+def standing_evidence(cancer: CancerType) -> StoredEvidence | None:
+    """The bundle of the model that stands now, outside a run; None before it has a decision record.
+
+    Raises:
+        NoModel: nothing has been trained.
+    """
+    from clinical_assets.definitions import default_resources
+    from clinical_assets.release import gather
+    from clinical_assets.rollout.champion import champion_of
+    from clinical_assets.standing_model import standing_model
+
+    model = standing_model(cancer.slug)
+    resources = default_resources()
+    store, registry, ledger = (resources[name] for name in ("object_store", "model_registry", "ledger_store"))
+    signed = ledger.records().find(model.digest)
+    if signed is None:
+        return None
+
+    def facts() -> ReleaseFacts:
+        return gather(cancer, model, champion_of(ledger.ledger(), cancer.slug), store, registry, ledger)
+
+    return store_evidence(cancer, signed, facts, store, ledger)
+
+
+def export(evidence: StoredEvidence, directory: Path) -> tuple[Path, Path]:
+    """Copy folder and zip below `directory`, named by cancer type and bundle; copies that are there are kept."""
+    name = f"{evidence.reference.cancer}-{evidence.reference.digest[:12]}"
+
+    def fill(aside: Path) -> None:
+        shutil.copytree(evidence.folder, aside, dirs_exist_ok=True)
+
+    folder = publish_directory(directory / name, fill)
+    archive = folder.with_suffix(".zip")
+    write_new(archive, evidence.archive.read_bytes())
+    return folder, archive
+
+
+def _stored(reference: EvidenceReference, object_store: ObjectStore) -> StoredEvidence:
+    below = object_store.path("evidence", reference.cancer, reference.model_digest)
+    return StoredEvidence(reference, below / reference.digest)
+
+
+def _public_keys(ledger_store: LedgerStore, rows: tuple[Row, ...], platform: str) -> dict[str, bytes]:
+    """The platform's key, those of the persons who signed, and the keys that sign model directories."""
+    from clinical_assets.audit.artifact_signature import KEY_NAME
+
+    used = {platform, *(row["key_id"] for row in rows)}
+    return {
+        path.name: path.read_bytes()
+        for path in sorted(ledger_store.signer.key_store().directory.glob("*.pub"))
+        if path.name.split(".")[-2] in used or path.name.startswith(f"{KEY_NAME}.")
+    }
