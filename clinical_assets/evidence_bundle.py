@@ -91,30 +91,6 @@ def store_evidence(
     return stored
 
 
-def standing_evidence(cancer: CancerType) -> StoredEvidence | None:
-    """The bundle of the model that stands now, outside a run; None before it has a decision record.
-
-    Raises:
-        NoModel: nothing has been trained.
-    """
-    from clinical_assets.definitions import default_resources
-    from clinical_assets.release import gather
-    from clinical_assets.rollout.champion import champion_of
-    from clinical_assets.standing_model import standing_model
-
-    model = standing_model(cancer.slug)
-    resources = default_resources()
-    store, registry, ledger = (resources[name] for name in ("object_store", "model_registry", "ledger_store"))
-    signed = ledger.records().find(model.digest)
-    if signed is None:
-        return None
-
-    def facts() -> ReleaseFacts:
-        return gather(cancer, model, champion_of(ledger.ledger(), cancer.slug), store, registry, ledger)
-
-    return store_evidence(cancer, signed, facts, store, ledger)
-
-
 def export(evidence: StoredEvidence, directory: Path) -> tuple[Path, Path]:
     """Copy folder and zip below `directory`, named by cancer type and bundle; copies that are there are kept."""
     name = f"{evidence.reference.cancer}-{evidence.reference.digest[:12]}"

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import dagster as dg
 
 from clinical_assets import metadata
+from clinical_assets.audit.decision import DecisionRecord
 from clinical_assets.catalog import load_catalog
 from clinical_assets.gates.verdict import CheckResult, GateName, GateReport, Scope, Verdict
 from clinical_assets.gates.verdicts import limits
@@ -113,6 +114,17 @@ def as_check(report: GateReport, **identity: object) -> dg.AssetCheckResult:
 
 def ordered(checks: Iterable[CheckResult]) -> list[CheckResult]:
     return sorted(checks, key=lambda check: _WORST_FIRST.index(check.verdict))
+
+
+def summary(record: DecisionRecord) -> str:
+    """A short Markdown text on a record: what it grants, then what did not pass, worst first, each with its remedy."""
+    checks = [check for report in record.reports.values() for check in report.checks]
+    worst = [check for check in ordered(checks) if check.verdict is not Verdict.PASS]
+    lines = [f"**Grants {record.scope}**: {len(checks) - len(worst)} of {len(checks)} checks passed.", ""]
+    for check in worst:
+        remedy = f" *What to do: {check.remedy}.*" if check.remedy else ""
+        lines.append(f"- **{check.verdict}** {check.id} {check.title}: {check.reason}{remedy}")
+    return "\n".join(lines)
 
 
 def findings(checks: Iterable[CheckResult]) -> dg.TableMetadataValue | dg.TextMetadataValue:

@@ -1,12 +1,15 @@
 """Asset 4: one signed record of what five gates said about one model digest. A refusal is recorded like a pass."""
 
 import time
+from functools import cache
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from clinical_assets.audit.decision import SignedRecord
 from clinical_assets.catalog import CancerType, load_catalog
-from clinical_assets.gate_checks import findings
+from clinical_assets.evidence_bundle import StoredEvidence, store_evidence
+from clinical_assets.gate_checks import findings, summary
 from clinical_assets.gates.verdict import GateName
 from clinical_assets.lineage import code_digest
 from clinical_assets.partitions import cancer_types
@@ -15,6 +18,9 @@ from clinical_assets.rollout.champion import champion_of
 from resources.ledger_store import LedgerStore
 from resources.model_registry import ModelRegistry
 from resources.object_store import ObjectStore
+
+if TYPE_CHECKING:
+    from clinical_assets.gates.facts import ReleaseFacts
 
 
 @dg.asset(
@@ -38,38 +44,49 @@ def gate_verdict(
     champion = champion_of(ledger_store.ledger(), cancer.slug)
     input_sha = verdict_input(cancer, trained_model, champion, ledger_store)
     standing = standing_record(cancer, trained_model, input_sha, object_store, ledger_store)
-    if standing is not None:
-        return _result(cancer, standing, reused=True)
 
-    facts = gather(cancer, trained_model, champion, object_store, model_registry, ledger_store)
+    @cache
+    def facts() -> "ReleaseFacts":
+        return gather(cancer, trained_model, champion, object_store, model_registry, ledger_store)
+
+    if standing is not None:
+        return _result(
+            cancer, standing, store_evidence(cancer, standing, facts, object_store, ledger_store), reused=True
+        )
+
     reports = []
     for gate in GateName:
-        reports.append(judge(gate, facts, cancer))
+        reports.append(judge(gate, facts(), cancer))
         context.log.info(f"{cancer.slug}: {gate.value} gate: {reports[-1].verdict}")
     signed = ledger_store.records().issue(
         cancer=cancer.slug,
         model_digest=trained_model.digest,
-        data_digests={key: str(facts.lineage[key]) for key in ("data_digest", "features_digest", "split_digest")},
+        data_digests={key: str(facts().lineage[key]) for key in ("data_digest", "features_digest", "split_digest")},
         policy_digest=cancer.gates.digest,
-        lineage=facts.lineage,
+        lineage=facts().lineage,
         reports=reports,
         tier=cancer.tier,
         actor=AUTHOR,
         now=time.time(),
         valid_days=cancer.gates.regulatory.approval_days,
     )
-    result = _result(cancer, signed, reused=False)
-    object_store.remember("gate_verdict", cancer.slug, input_sha, result.value)
-    return result
+    object_store.remember("gate_verdict", cancer.slug, input_sha, _reference(signed))
+    return _result(cancer, signed, store_evidence(cancer, signed, facts, object_store, ledger_store), reused=False)
 
 
-def _result(cancer: CancerType, signed: SignedRecord, reused: bool) -> dg.MaterializeResult[VerdictReference]:
+def _reference(signed: SignedRecord) -> VerdictReference:
     record = signed.record
-    reference = VerdictReference(
+    return VerdictReference(
         cancer=record.cancer, model_digest=record.model_digest, record=signed.digest, scope=record.scope.value
     )
+
+
+def _result(
+    cancer: CancerType, signed: SignedRecord, evidence: StoredEvidence, reused: bool
+) -> dg.MaterializeResult[VerdictReference]:
+    record = signed.record
     return dg.MaterializeResult(
-        value=reference,
+        value=_reference(signed),
         data_version=dg.DataVersion(signed.digest),
         metadata={
             "reused": reused,
@@ -80,6 +97,10 @@ def _result(cancer: CancerType, signed: SignedRecord, reused: bool) -> dg.Materi
             "record": signed.digest,
             "expires": record.expires_utc,
             **{gate.value: report.verdict.value for gate, report in record.reports.items()},
+            "summary": dg.MetadataValue.md(summary(record)),
+            "report": dg.MetadataValue.path(evidence.report),
+            "evidence": dg.MetadataValue.path(evidence.archive),
+            "evidence_digest": evidence.reference.digest,
             "checks": findings(check for report in record.reports.values() for check in report.checks),
         },
     )

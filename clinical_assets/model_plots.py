@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from clinical_assets.catalog import CancerType
     from clinical_assets.gates.facts import Predictions
 
+
 def pictures(cancer: CancerType, test: pd.DataFrame, predictions: Predictions) -> dict[str, bytes]:
     """PNG by title. `predictions` are in the row order of `test`."""
     endpoint = cancer.contract.endpoint

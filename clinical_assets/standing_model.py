@@ -10,6 +10,7 @@ from clinical_assets.rollout.champion import champion_of
 
 if TYPE_CHECKING:
     from clinical_assets.catalog import CancerType
+    from clinical_assets.evidence_bundle import StoredEvidence
     from clinical_assets.gates.facts import ReleaseFacts
     from clinical_assets.gates.verdict import GateName, GateReport
 
@@ -45,3 +46,26 @@ def judge_standing_model(cancer: CancerType) -> tuple[ReleaseFacts, dict[GateNam
     store, registry, ledger = (resources[name] for name in ("object_store", "model_registry", "ledger_store"))
     facts = gather(cancer, model, champion_of(ledger.ledger(), cancer.slug), store, registry, ledger)
     return facts, {gate: judge(gate, facts, cancer) for gate in GateName}
+
+
+def standing_evidence(cancer: CancerType) -> StoredEvidence | None:
+    """The bundle of the model that stands now, outside a run; None before it has a decision record.
+
+    Raises:
+        NoModel: nothing has been trained.
+    """
+    from clinical_assets.definitions import default_resources
+    from clinical_assets.evidence_bundle import store_evidence
+    from clinical_assets.release import gather
+
+    model = standing_model(cancer.slug)
+    resources = default_resources()
+    store, registry, ledger = (resources[name] for name in ("object_store", "model_registry", "ledger_store"))
+    signed = ledger.records().find(model.digest)
+    if signed is None:
+        return None
+
+    def facts() -> ReleaseFacts:
+        return gather(cancer, model, champion_of(ledger.ledger(), cancer.slug), store, registry, ledger)
+
+    return store_evidence(cancer, signed, facts, store, ledger)

@@ -24,7 +24,8 @@ def evidence(
     Exit code 1 when the model has no decision record yet.
     """
     from clinical_assets.catalog import load_catalog
-    from clinical_assets.evidence_bundle import export, standing_evidence
+    from clinical_assets.evidence_bundle import export
+    from clinical_assets.standing_model import standing_evidence
 
     chosen = load_catalog()[cancer]
     found = standing_evidence(chosen)
@@ -63,10 +64,12 @@ def verify(
     console.print(table)
     if not found.trusted:
         console.print(
-            f"[yellow]UNTRUSTED KEY[/yellow]: {found.key_id} came with the bundle, so this shows that the bundle agrees "
-            "with itself, not who made it; get the platform's public key from its owner and give --key",
+            f"[yellow]UNTRUSTED KEY[/yellow]: {found.key_id} came with the bundle, so this shows that the bundle "
+            "agrees with itself, not who made it; get the platform's public key from its owner and give --key",
             soft_wrap=True,
         )
     faulty = sum(bool(step.faults) for step in found.steps)
-    console.print("[bold]the bundle holds[/bold]" if found.ok else f"[bold red]{faulty} of {len(found.steps)} do not hold[/]")
+    console.print(
+        "[bold]the bundle holds[/bold]" if found.ok else f"[bold red]{faulty} of {len(found.steps)} do not hold[/]"
+    )
     raise typer.Exit(0 if found.ok else 1)

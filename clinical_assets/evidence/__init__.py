@@ -1,1 +1,1 @@
-"""The evidence of one model version: what people read, what a stranger can verify offline, and nothing about a patient."""
+"""The evidence of one model version: what people read, what a stranger can verify offline, and no patient's row."""

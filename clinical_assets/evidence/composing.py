@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from clinical_assets.evidence.bundle import REPORT, Files, document
 from clinical_assets.evidence.card import model_card
-from clinical_assets.trials.small_cells import shown
 from clinical_assets.evidence.measures import measures
 from clinical_assets.evidence.patients import unseen_patients
 from clinical_assets.evidence.plots import pictures
 from clinical_assets.evidence.report import render
 from clinical_assets.evidence.signed_rows import Row
-from clinical_assets.evidence.tables import cohort_table, row_flow, subgroup_table
+from clinical_assets.evidence.tables import cohort_table, flow, subgroup_table
+from clinical_assets.trials.small_cells import shown
 
 if TYPE_CHECKING:
     from clinical_assets.audit.decision import SignedRecord
@@ -37,7 +37,7 @@ model/          the signature over the model's own files, which are not in here
 keys/           public keys
 manifest.json   the digest of every file, signed by the platform
 
-No file holds a patient's row. Counts of one to ten patients are shown as "< 11".
+No file holds a patient's row. Counts of one to ten patients are withheld ("<11").
 
 To verify without the platform's state:
 
@@ -71,17 +71,17 @@ def compose(release: Release) -> Files:
     unseen = unseen_patients(facts, cancer.gates)
     seed = cancer.gates.performance.bootstrap_seed
     found = measures(unseen, seed) | {"sizes": {"train": shown(len(facts.train)), "test": shown(len(facts.test))}}
-    subgroups, flow = subgroup_table(unseen, facts.contract, seed), row_flow(facts)
+    subgroups, rows = subgroup_table(unseen, facts.contract, seed), flow(facts)
     parsed: dict[str, Any] = {
         "metrics.json": found,
         "tables/cohort.json": cohort_table(facts),
         "tables/subgroups.json": subgroups,
-        "tables/row_flow.json": flow,
+        "tables/row_flow.json": rows,
         "lineage.json": _lineage(release),
         "card.json": model_card(cancer, record, found, release.model, facts.manifest),
         "records/decision.json": record.model_dump(mode="json"),
     }
-    plots = pictures(found, subgroups, flow)
+    plots = pictures(found, subgroups, rows)
     files = {name: document(value) for name, value in parsed.items()}
     files |= {f"plots/{name}.svg": svg for name, svg in plots.items()}
     files |= _signed(release)

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from clinical_assets.trials.small_cells import SMALLEST_CELL, shown
 from clinical_assets.evidence.patients import Unseen
 from clinical_assets.evidence.proportions import event_risk
 from clinical_assets.modeling.curves import horizon_labels, kaplan_meier
@@ -17,6 +16,7 @@ from clinical_assets.modeling.likelihood import ConvergenceError
 from clinical_assets.modeling.metrics.bootstrap import Draws
 from clinical_assets.modeling.metrics.smooth import observed_risk
 from clinical_assets.modeling.metrics.usefulness import net_benefit
+from clinical_assets.trials.small_cells import SMALLEST_CELL, shown
 
 GRID = 40
 REPLICATES = 200

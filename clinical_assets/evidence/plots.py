@@ -10,7 +10,7 @@ from clinical_assets.evidence.svg import BLUE, INK, QUIET, SERIES, WIDTH, Axis, 
 ROW = 22.0
 
 
-def pictures(measures: Mapping[str, Any], subgroups: Sequence[Mapping[str, Any]], row_flow: Sequence[Mapping[str, Any]]
+def pictures(measures: Mapping[str, Any], subgroups: Sequence[Mapping[str, Any]], row_flow: Mapping[str, Any]
              ) -> dict[str, bytes]:  # fmt: skip
     """SVG by name; a picture whose numbers do not exist is left out."""
     drawn = {
@@ -56,7 +56,7 @@ def discrimination(measures: Mapping[str, Any]) -> bytes | None:
     if found["kind"] == "roc":
         chart = Chart(
             "discrimination", "Sensitivity and false alarms",
-            "Share of those with the event who are recognised, over the share of the others who are flagged by mistake.",
+            "Share of those with the event recognised, over the share of the others who are flagged by mistake.",
             percent_axis("false alarms among those without the event"), percent_axis("recognised"),
         )  # fmt: skip
         chart.rule((0.0, 0.0), (1.0, 1.0))
@@ -67,8 +67,8 @@ def discrimination(measures: Mapping[str, Any]) -> bytes | None:
     ticks = tuple((0.1 * step, f"{10 * step}") for step in range(int(floor * 10), 11) if 0.1 * step >= floor)
     chart = Chart(
         "discrimination", "How often the right patient of two is ranked higher, over time",
-        " ".join(f"By {point['days'] / 365.25:.1f} years: {point['auc']:.2f} ({point['low']:.2f} to {point['high']:.2f})."
-                 for point in points) + " A coin would reach 0.50.",
+        " ".join(f"By {p['days'] / 365.25:.1f} years: {p['auc']:.2f} ({p['low']:.2f} to {p['high']:.2f})."
+                 for p in points) + " A coin would reach 0.50.",
         time_axis(measures["horizon_days"]), Axis("right pairs of 100", floor, 1.0, ticks),
     )  # fmt: skip
     chart.rule((chart.x.low, 0.5), (chart.x.high, 0.5))
@@ -114,7 +114,7 @@ def risk_groups(measures: Mapping[str, Any]) -> bytes | None:
         return _shares(groups)
     chart = Chart(
         "risk-groups", "What happened to patients of lower, middle and higher predicted risk",
-        " ".join(f"{g['name']}: {1 - g['observed_risk']['value']:.0%} without the event at the horizon." for g in groups),
+        " ".join(f"{g['name']}: {1 - g['observed_risk']['value']:.0%} without the event in the end." for g in groups),
         time_axis(measures["horizon_days"]), percent_axis("without the event"),
         height=400.0, below=ROW * (len(groups) + 1),
     )  # fmt: skip
@@ -169,22 +169,25 @@ def forest(rows: Sequence[Mapping[str, Any]]) -> bytes | None:
         y = len(known) - index - 0.5
         chart.whisker((max(ratio["low"], low), y), (min(ratio["high"], high), y), BLUE)
         chart.dot((min(max(ratio["value"], low), high), y))
-        label = f"{row['attribute']} {row['group']}".replace("_", " ")
+        label = f"{row['attribute']} {row['group']}".replace("_", " ").replace(">=", "≥ ").replace("<", "< ")
         chart.text(170, chart.at(1.0, y)[1] + 4.5, label if len(label) < 24 else label[:22] + "…", "end")
     return chart.render()
 
 
-def flow(steps: Sequence[Mapping[str, Any]]) -> bytes | None:
-    """Boxes from the rows of the source to the two sides of the split."""
-    if not steps:
-        return None
+def flow(rows: Mapping[str, Any]) -> bytes:
+    """Boxes from the rows of the source down to the two sides of the split."""
+    steps, sides = rows["steps"], rows["sides"]
     axis = Axis("", 0.0, 1.0, ())
-    height = 20.0 + 62.0 * len(steps)
-    text = " ".join(f"{step['step']}: {step['rows']}." for step in steps)
+    text = " ".join(f"{step['step']}: {step['rows']}." for step in (*steps, *sides))
+    height = 8.0 + 62.0 * (len(steps) + 1)
     chart = Chart("row-flow", "From the rows of the source to the patients judged", text, axis, axis, height)
     for index, step in enumerate(steps):
-        y = 12.0 + 62.0 * index
-        chart.box(20, y, WIDTH - 40, 44, step["step"], str(step["rows"]), last=index == len(steps) - 1)
+        left_out = f"  ({step['excluded']} left out)" if step["excluded"] else ""
+        chart.box(4, 4.0 + 62.0 * index, WIDTH - 8, f"{step['step']}{left_out}", str(step["rows"]))
+    half = (WIDTH - 20) / 2
+    for index, side in enumerate(sides):
+        start = 4 + index * (half + 12)
+        chart.box(start, 4.0 + 62.0 * len(steps), half, side["step"], str(side["rows"]), last=True)
     return chart.render()
 
 

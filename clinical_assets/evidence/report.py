@@ -6,12 +6,12 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from html import unescape
 from importlib import resources
 from itertools import zip_longest
 from typing import Any
 
 from clinical_assets.evidence.citation import resolve
-from clinical_assets.trials.small_cells import HIDDEN
 from clinical_assets.evidence.words import GATES, SCOPES, TIERS, VERDICTS
 from clinical_assets.gates.verdict import GateName, Scope, Tier, Verdict
 
@@ -73,7 +73,6 @@ def render(parsed: Mapping[str, Any], plots: Mapping[str, bytes]) -> str:
         words=lambda verdict: VERDICTS[Verdict(verdict)],
         scope=SCOPES[Scope(record["scope"])],
         tier=TIERS[Tier(record["tier"])],
-        hidden=HIDDEN,
     )
 
 
@@ -90,7 +89,7 @@ class _Numbers:
         pointer = evidence if isinstance(evidence, str) else evidence["evidence"]
         value = resolve(pointer, self._parsed.__getitem__)
         if not isinstance(value, int | float) or isinstance(value, bool):
-            return escape(str(value))
+            return Markup(f'<span data-evidence="{escape(pointer)}">{escape(str(value))}</span>')
         if digits is None:
             exact = float(value).is_integer() or not value
             digits = 0 if exact else max(0, 2 - math.floor(math.log10(abs(value * scale))))
@@ -130,4 +129,10 @@ def _day(moment: str) -> str:
 def numbers_shown(html: str) -> list[tuple[str, str, float, str]]:
     """(evidence, exact value, scale, text) of every number that a report shows with its evidence."""
     pattern = r'<data value="([^"]*)" data-scale="([^"]*)" data-evidence="([^"]*)">([^<]*)</data>'
-    return [(found[3], found[1], float(found[2]), found[4]) for found in re.finditer(pattern, html)]
+    return [(unescape(found[3]), found[1], float(found[2]), found[4]) for found in re.finditer(pattern, html)]
+
+
+def texts_shown(html: str) -> list[tuple[str, str]]:
+    """(evidence, text) of every text that a report quotes with its evidence."""
+    pattern = r'<span data-evidence="([^"]*)">([^<]*)</span>'
+    return [(unescape(found[1]), unescape(found[2])) for found in re.finditer(pattern, html)]

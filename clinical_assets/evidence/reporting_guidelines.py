@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 Item = tuple[str, str, tuple[str, ...], str]
-"""Number, what the item asks for, fields of the card or files of the bundle that answer it, what is left to the team."""
+"""Number, what the item asks for, fields of the card or files of the bundle that answer it, what is left to people."""
 
 PROTOCOL, TEAM = "the study's protocol holds it", "for the team to add"
 
@@ -56,7 +56,7 @@ TRIPOD_AI: tuple[Item, ...] = (
     ("20a", "flow of participants", ("data.row_flow",), ""),
     ("20b", "characteristics of participants", ("data.table_1",), ""),
     ("20c", "development against evaluation", ("data.table_1",), ""),
-    ("21", "participants and events in each analysis", ("data.judged_patients", "data.judged_events", "performance"), ""),
+    ("21", "participants and events in each analysis", ("data.judged_patients", "data.judged_events"), ""),
     ("22", "full specification of the model", ("about.model_digest", "inputs", "model/signature.json"), ""),
     ("23a", "performance with intervals", ("performance", "metrics.json"), ""),
     ("23b", "heterogeneity of performance", ("fairness.table",), ""),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
+from itertools import pairwise
 
 WIDTH = 480.0
 INK, QUIET, RULE = "#1d2b36", "#52616d", "#d9e0e6"
@@ -64,7 +65,7 @@ class Chart:
     def steps(self, points: Sequence[Point], colour: str = BLUE, dash: str = "") -> None:
         """A right-continuous step function."""
         corners = [points[0]] if points else []
-        for (_, before), (time, after) in zip(points, points[1:], strict=False):
+        for (_, before), (time, after) in pairwise(points):
             corners += [(time, before), (time, after)]
         self.line(corners, colour, dash)
 
@@ -87,29 +88,29 @@ class Chart:
         self.line((start, end), QUIET, dash, 1.3)
 
     def label(self, point: Point, text: str, anchor: str = "start", colour: str = INK, rise: float = 0.0) -> None:
+        """Words at a place of the data, on a white halo so that lines under them do no harm."""
         x, y = self.at(*point)
+        self._parts.append('<g stroke="#fff" stroke-width="4" stroke-linejoin="round" paint-order="stroke">')
         self.text(x, y - rise, text, anchor, colour)
+        self._parts.append("</g>")
 
-    def text(
-        self, x: float, y: float, text: str, anchor: str = "start", colour: str = INK, size: float = 13.5
-    ) -> None:
+    def text(self, x: float, y: float, text: str, anchor: str = "start", colour: str = INK, size: float = 13.5) -> None:
         """At a place of the picture, not of the data."""
-        self._parts.append(
-            f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}" font-size="{size:g}">{escape(text)}</text>'
-        )
+        place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
+        self._parts.append(f'<text {place} fill="{colour}" font-size="{size:g}">{escape(text)}</text>')
 
-    def box(self, x: float, y: float, width: float, height: float, text: str, number: str, last: bool) -> None:
+    def box(self, x: float, y: float, width: float, text: str, number: str, last: bool = False) -> None:
         """A step of a flow: words at the left, a number at the right, an arrow to the next one."""
+        height, room = 44.0, int((width - 70) / 6.9)
         self._parts.append(
             f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="6" fill="#f4f7f9" stroke="{RULE}"/>'
         )
-        self.text(x + 14, y + height / 2 + 5, text if len(text) < 46 else f"{text[:44]}…")
+        self.text(x + 14, y + height / 2 + 5, text if len(text) <= room else f"{text[: room - 1]}…")
         self.text(x + width - 14, y + height / 2 + 5, number, "end")
         if not last:
             middle = x + width / 2
-            self._parts.append(
-                f'<path d="M{middle:g} {y + height:g}v12m-5 -5l5 6l5 -6" fill="none" stroke="{QUIET}" stroke-width="1.5"/>'
-            )
+            arrow = f"M{middle:g} {y + height:g}v12m-5 -5l5 6l5 -6"
+            self._parts.append(f'<path d="{arrow}" fill="none" stroke="{QUIET}" stroke-width="1.5"/>')
 
     def render(self) -> bytes:
         body = "".join((*self._frame(), *self._parts))

@@ -18,14 +18,14 @@ from clinical_assets.audit.keys import PLATFORM
 from clinical_assets.audit.seals import Seal
 from clinical_assets.evidence.bundle import FORMAT, MANIFEST, REPORT, SIGNATURE, manifest_bytes
 from clinical_assets.evidence.citation import faults, resolve, rounding_fault
-from clinical_assets.trials.small_cells import small_cells
 from clinical_assets.evidence.keyring import KeyRing, model_signature_problem, trusted_key
 from clinical_assets.evidence.reading import Refused, read_bundle, read_json
-from clinical_assets.evidence.report import numbers_shown
+from clinical_assets.evidence.report import numbers_shown, texts_shown
 from clinical_assets.evidence.signed_rows import row_fault, run_fault, signed_bytes
 from clinical_assets.foundation.canonical import canonical_json, sha256_bytes
 from clinical_assets.gates.facts import utc_seconds
 from clinical_assets.gates.verdict import GateName
+from clinical_assets.trials.small_cells import small_cells, small_counts
 
 NEEDED = (
     "README.txt", "audit/log.json", "audit/seal.json", "card.json", "lineage.json", "metrics.json",
@@ -269,6 +269,9 @@ def report(bundle: Bundle, now: float, fault: Report) -> str:
             fault(f"{REPORT}: says {exact}, {evidence} says {held}")
         elif problem := rounding_fault(text, float(held), scale):
             fault(f"{REPORT}: {evidence}: {problem}")
+    for evidence, text in texts_shown(bundle.files[REPORT].decode()):
+        if str(held := resolve(evidence, bundle.json)) != text:
+            fault(f"{REPORT}: says {text}, {evidence} says {held}")
     if not shown:
         fault(f"{REPORT}: shows no number with its evidence")
     return f"{len(shown)} numbers agree with the evidence"
@@ -278,6 +281,8 @@ def no_patient(bundle: Bundle, now: float, fault: Report) -> str:
     for name in ("metrics.json", *sorted(name for name in bundle.files if name.startswith("tables/"))):
         for place in small_cells(bundle.json(name)):
             fault(f"{name}#{place}: a count of one to ten patients in the open")
+    for place in small_counts(bundle.json("tables/cohort.json")):
+        fault(f"tables/cohort.json#{place}: a count of one to ten patients in the open")
     record = bundle.json("records/decision.json")
     for gate, judged in record["reports"].items():
         for index, check in enumerate(judged["checks"]):

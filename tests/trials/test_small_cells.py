@@ -41,4 +41,7 @@ def test_details_of_a_check_lose_their_small_groups_and_keep_the_rest() -> None:
 
 
 def test_places_of_small_cells_are_named() -> None:
-    assert list(small_cells({"rows": [{"n": 4}, {"n": 40}], "events": {"a": 2}, "at_risk": [50, 3]})) == ["/rows/n", "/at_risk"]
+    assert list(small_cells({"rows": [{"n": 4}, {"n": 40}], "events": {"a": 2}, "at_risk": [50, 3]})) == [
+        "/rows/n",
+        "/at_risk",
+    ]
