@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clinical_assets import evaluation
+from clinical_assets.anchor_model import anchor_of, anchor_predictions
 from clinical_assets.audit.artifact_signature import verify_directory
 from clinical_assets.audit.decision import Refused, SignedRecord
 from clinical_assets.catalog import CancerType
@@ -59,6 +60,7 @@ def gather(
         *records.statements.signature_facts(model.digest),
     )
     on_disk = sha256_directory(directory)
+    anchor = anchor_of(records, cancer.slug, model.digest)
     scorer = load_scorer(directory, model.digest)
     return ReleaseFacts(
         cancer=cancer.slug,
@@ -80,6 +82,8 @@ def gather(
         champion_name=champion[:12] or None,
         champion_train=champion_training_frame(cancer, champion, object_store),
         conformance=conformance_of(cancer.source, cancer.gates.data_quality),
+        anchor_pred=anchor_predictions(anchor, cancer.contract, data, object_store),
+        anchor_name=anchor[:12] or None,
         model_dir=directory,
         model_digest=model.digest,
         digests={
@@ -136,10 +140,12 @@ def lineage(cancer: CancerType, model: ModelReference, choice: Mapping[str, Any]
 
 def verdict_input(cancer: CancerType, model: ModelReference, champion: str, ledger_store: LedgerStore) -> str:
     """Identity of all that a verdict depends on; with it and a record in force, nothing is judged again."""
-    signed = ledger_store.records().statements.deciding(cancer.slug, model.digest, time.time())
+    records = ledger_store.records()
+    signed = records.statements.deciding(cancer.slug, model.digest, time.time())
+    anchor = anchor_of(records, cancer.slug, model.digest)
     return sha256_json(
         [
-            model.model_dump(), cancer.contract.digest, cancer.gates.digest, cancer.tier, champion,
+            model.model_dump(), cancer.contract.digest, cancer.gates.digest, cancer.tier, champion, anchor,
             cancer.declared_use.digest, signed,
             code_digest("trials", "modeling", "gates"), environment_digest(),
         ]
@@ -174,7 +180,8 @@ def judge(gate: GateName, facts: ReleaseFacts, cancer: CancerType) -> GateReport
 
     key = sha256_json(
         [
-            gate, facts.model_digest, cancer.gates.digest, facts.champion_name, dict(facts.lineage),
+            gate, facts.model_digest, cancer.gates.digest, facts.champion_name, facts.anchor_name, len(facts.looks),
+            dict(facts.lineage),
             dict(facts.digests),
             facts.manifest["table_sha256"], facts.recomputed["table_sha256"], str(facts.signature_ok),
             facts.audit.chain_ok, [str(item) for item in (*facts.waivers, *facts.signatures, *facts.approvals)],

@@ -6,6 +6,7 @@ Times are wall-clock: a replayed clinical clock does not age a verdict.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -134,6 +135,25 @@ class RecordStore:
         )
         with snapshot(self.engine) as connection:
             return connection.execute(query.order_by(records.c.seq).limit(1)).scalar_one_or_none()
+
+    def first_granted(self, cancer: str, needed: Scope) -> SignedRecord | None:
+        """The first record of a cancer type that granted `needed` as issued, its signature verified; None if none did.
+
+        Records of a revoked model do not count.
+
+        Raises:
+            Refused: that record was altered or is not signed by the platform.
+        """
+        of_cancer = records.c.cancer == cancer
+        with snapshot(self.engine) as connection:
+            revoked = select(records.c.model_digest).where(of_cancer, records.c.kind == "revocation")
+            query = select(records).where(
+                of_cancer, records.c.kind == "decision", records.c.model_digest.not_in(revoked)
+            )
+            for row in connection.execute(query.order_by(records.c.seq)):
+                if Scope(json.loads(row.body)["scope"]).covers(needed):
+                    return self._verified(row, f"{cancer}: model {row.model_digest[:12]}")
+        return None
 
     def require(self, model_digest: str, cancer: str, needed: Scope, now: float) -> SignedRecord:
         """The record on which the model may act in `needed` scope for `cancer` at `now` (wall clock, seconds).

@@ -1,7 +1,7 @@
 """Predictions joined to outcomes: the sets of patients on which a model is judged, and how their findings combine.
 
 Small cohorts are judged on nested out-of-fold predictions; the locked test split counts as well where it holds enough
-events. A finding against the model counts from either set.
+events. What speaks against a model is looked for in each set and in all of them together (see `simultaneous`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from clinical_assets.modeling.metrics.bootstrap import Draws, Interval
 from clinical_assets.modeling.outcomes import Outcomes
 
 TEST, OUT_OF_FOLD = "test", "out of fold"
+WAIT = "wait for more events or pool sites; until then use a waiver or the research tier"
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,30 @@ def evidence_sets(case: Case) -> tuple[Evidence, ...]:
     return tuple(found)
 
 
+def judged_sets(case: Case) -> tuple[Evidence, ...]:
+    """Those sets with enough patients of either kind, by the horizon, to estimate anything at all."""
+    least = case.policy.performance.min_events_to_estimate
+    return tuple(
+        one for one in case.once(evidence_sets) if min(one.events, one.outcomes.n - one.events) >= least
+    )  # fmt: skip
+
+
+def too_few(case: Case) -> Finding:
+    """What a check says when no set can be judged."""
+    events = {one.name: one.events for one in case.once(evidence_sets)}
+    counted = ", ".join(f"{number} on {name}" for name, number in events.items())
+    needed = case.policy.performance.min_events_to_estimate
+    return Finding(
+        Verdict.INCONCLUSIVE,
+        f"too few events to estimate anything ({counted}; {needed} of each kind are needed)",
+        WAIT,
+        n=len(case.facts.test),
+        events=max(events.values(), default=0),
+        threshold=f">= {needed} events in a set",
+        threshold_source=case.policy.performance.source("min_events_to_estimate"),
+    )
+
+
 def aligned(frame: pd.DataFrame, predictions: Predictions) -> Predictions:
     """The predictions in the order of the rows.
 
@@ -86,11 +111,14 @@ def events_by_horizon(facts: ReleaseFacts, outcomes: Outcomes) -> int:
     return int(horizon_labels(outcomes, float(horizon or 0.0)).label.sum())
 
 
-def combined(case: Case, found: Sequence[tuple[Evidence, Finding]]) -> Finding:
-    """One finding from several sets: any BLOCK counts; else the first conclusive set with enough events decides.
+def combined(case: Case, found: Sequence[tuple[Evidence, Finding]], against: str = "", remedy: str = "") -> Finding:
+    """One finding from several sets: the first conclusive set with enough events decides, unless there is evidence
+    `against` the model, in words, which blocks.
 
     Too few events in every set make the finding INCONCLUSIVE. All numbers go into `details`.
     """
+    if not found:
+        return too_few(case)
     policy = case.policy.performance
     needed = {TEST: policy.min_test_events, OUT_OF_FOLD: policy.min_out_of_fold_events}
     details = {
@@ -100,20 +128,18 @@ def combined(case: Case, found: Sequence[tuple[Evidence, Finding]]) -> Finding:
         }
         for evidence, finding in found
     }  # fmt: skip
-    blocked = [finding for _, finding in found if finding.verdict is Verdict.BLOCK]
     large = [finding for evidence, finding in found if evidence.events >= needed[evidence.name]]
     conclusive = [finding for finding in large if finding.verdict is not Verdict.INCONCLUSIVE]
-    if blocked or conclusive or large:
-        return replace((blocked or conclusive or large)[0], details=details)
-    evidence, finding = max(found, key=lambda pair: pair[0].events)
-    reason = f"only {evidence.events} events, {needed[evidence.name]} are needed; found {finding.reason}"
-    return replace(
-        finding,
-        verdict=Verdict.INCONCLUSIVE,
-        reason=reason,
-        remedy="wait for more events or pool sites; until then use a waiver or the research tier",
-        details=details,
-    )
+    evidence, largest = max(found, key=lambda pair: pair[0].events)
+    if against:
+        shown = (conclusive or large or [largest])[0]
+        return replace(
+            shown, verdict=Verdict.BLOCK, reason=f"{against}; {shown.reason}", remedy=remedy, details=details
+        )
+    if conclusive or large:
+        return replace((conclusive or large)[0], details=details)
+    reason = f"only {evidence.events} events, {needed[evidence.name]} are needed; found {largest.reason}"
+    return replace(largest, verdict=Verdict.INCONCLUSIVE, reason=reason, remedy=WAIT, details=details)
 
 
 def bounds(interval: Interval) -> tuple[float, float]:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from clinical_assets.gates.checks import Case, Finding, check
-from clinical_assets.gates.thresholds import PerformancePolicy
+from clinical_assets.gates.performance_policy import PerformancePolicy
 from clinical_assets.gates.verdict import GateName, Verdict
 from clinical_assets.modeling.curves import HorizonLabels, horizon_labels
 from clinical_assets.modeling.outcomes import Outcomes

@@ -5,52 +5,94 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy.special import expit, logit
 
 from clinical_assets.gates.checks import Case, Finding, check
-from clinical_assets.gates.evidence import aligned
-from clinical_assets.gates.facts import Predictions
-from clinical_assets.gates.thresholds import PerformancePolicy
+from clinical_assets.gates.discrimination import all_pairs, concordance, on_logit, reference_of
+from clinical_assets.gates.evidence import TEST, aligned, judged_sets
+from clinical_assets.gates.facts import Predictions, ReleaseFacts
+from clinical_assets.gates.performance_policy import PerformancePolicy
+from clinical_assets.gates.simultaneous import evidence_below, pooled
 from clinical_assets.gates.verdict import GateName, Verdict
-from clinical_assets.modeling.metrics.pairs import ConcordancePairs
 from clinical_assets.modeling.outcomes import Outcomes
 
 GATE = GateName.PERFORMANCE
 PARITY_ROWS = 100
 ROUND_OFF = 1e-9
+TURNED = "the sign of the risk is turned"
 
 
 @check(GATE, "MP18", "Output is a risk", "faults in the predictions")
 def output_sanity(case: Case) -> Finding:
-    """Finite, in [0, 1], curves that only fall, enough distinct values, and the right sign."""
+    """Finite, in [0, 1], curves that only fall, enough distinct values for the distinct inputs, and the right sign."""
     facts, policy = case.facts, case.policy.performance
     predictions = facts.test_pred
     problems = _faults(predictions)
-    distinct = len(np.unique(np.round(predictions.risk, 12)))
-    few = min(policy.min_distinct_risks, len(predictions.risk))
-    if distinct < few:
-        problems.append(f"only {distinct} distinct risks")
+    distinct, inputs = len(np.unique(np.round(predictions.risk, 12))), distinct_inputs(facts)
+    needed = min(policy.min_distinct_risks, inputs // 2 + 1)
+    if distinct < needed and inputs > 1:
+        problems.append(f"only {distinct} distinct risks for {inputs} distinct patients")
     outcomes = Outcomes.from_frame(facts.test, facts.contract.endpoint)
-    concordance = None
-    if not problems and outcomes.events >= policy.leak_min_events:
-        pairs = ConcordancePairs.of(outcomes, facts.contract.endpoint.horizon_days)
-        concordance = pairs.concordance(aligned(facts.test, predictions).risk)
-        if concordance < policy.sign_floor:
-            problems.append(f"C {concordance:.3f}: the sign of the risk is turned")
+    signs: dict[str, float] = {}
+    if not problems:
+        turned, signs = _sign(case)
+        problems += turned
     common: dict[str, Any] = {
         "value": float(len(problems)),
         "n": len(predictions.risk),
         "events": outcomes.events,
-        "threshold": f"0; >= {policy.min_distinct_risks} distinct risks; C >= {policy.sign_floor:g}",
+        "threshold": f"0; >= {needed} distinct risks; C >= {policy.sign_floor:g}",
         "threshold_source": PerformancePolicy.source("sign_floor"),
-        "details": {"problems": problems, "distinct": distinct, "concordance": concordance},
+        "details": {"problems": problems, "distinct": distinct, "distinct_inputs": inputs, "concordance": signs},
     }
     if problems:
         return Finding(Verdict.BLOCK, "; ".join(problems), "repair the model's output and train again", **common)
-    if concordance is None:
+    if TEST not in signs:
         return Finding(
             Verdict.INCONCLUSIVE, f"{outcomes.events} events cannot show the sign of the risk", "more events", **common
         )
-    return Finding(Verdict.PASS, f"{distinct} distinct risks, C {concordance:.3f}", **common)
+    return Finding(Verdict.PASS, f"{distinct} distinct risks, C {signs[TEST]:.3f}", **common)
+
+
+def distinct_inputs(facts: ReleaseFacts) -> int:
+    """Distinct rows of features among the test patients."""
+    return len(facts.test[[column.name for column in facts.contract.features]].drop_duplicates())
+
+
+def _sign(case: Case) -> tuple[list[str], dict[str, float]]:
+    """What says that the sign of the risk is turned, and the concordance of each set.
+
+    Either the outcomes (joint interval below one half, all sets together included), or the reference model, which ranks
+    the same patients the other way round and agrees better with the outcomes.
+    """
+    policy, signs, ranks = case.policy.performance, {}, []
+    for evidence in case.once(judged_sets):
+        pairs = case.once(all_pairs)[evidence.name]
+        found = concordance(evidence, pairs, evidence.risk, policy)
+        signs[evidence.name] = found.estimate
+        ranks.append(on_logit(evidence, found))
+        reference = reference_of(case.facts, evidence)
+        if reference is None:
+            continue
+        other = evidence.of(reference)
+        if rank_correlation(evidence.risk, other) < policy.turned_correlation:
+            better = pairs.concordance(other)
+            if found.estimate < min(policy.sign_floor, better):
+                name = case.facts.reference_name
+                return [f"C {found.estimate:.3f} on {evidence.name}, {name} has {better:.3f}: {TURNED}"], signs
+    ranks = pooled(ranks)
+    below = evidence_below(ranks, 0.0, float(logit(policy.sign_floor)), policy.block_confidence, len(ranks))
+    return ([] if below is None else [f"C {expit(below.value):.3f} on {below.name}: {TURNED}"]), signs
+
+
+def rank_correlation(left: np.ndarray, right: np.ndarray) -> float:
+    """Spearman's; 0 where one is constant."""
+    from scipy.stats import rankdata
+
+    ranks = rankdata(left), rankdata(right)
+    if min(np.ptp(ranks[0]), np.ptp(ranks[1])) == 0:
+        return 0.0
+    return float(np.corrcoef(*ranks)[0, 1])
 
 
 def _faults(predictions: Predictions) -> list[str]:

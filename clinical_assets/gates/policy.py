@@ -26,7 +26,10 @@ REQUIRED: dict[GateName, tuple[str, ...]] = {
     GateName.DATA_QUALITY: (
         "DQ1", "DQ3", "DQ4", "DQ5", "DQ6", "DQ7", "DQ8", "DQ9", "DQ10", "DQ14", "DQ15", "DQ17", "DQ18",
     ),
-    GateName.PERFORMANCE: ("MP1", "MP3", "MP5", "MP8", "MP9", "MP15a", "MP15b", "MP18", "MP19"),
+    GateName.PERFORMANCE: (
+        *("MP1", "MP2", "MP3", "MP5", "MP6", "MP7", "MP8", "MP9", "MP10", "MP11", "MP12"),
+        *("MP15a", "MP15b", "MP15c", "MP16", "MP17", "MP18", "MP19"),
+    ),
     GateName.BIAS: ("BI1", "BI2", "BI5", "BI6", "BI7", "BI12", "BI16", "BI19"),
     GateName.REGULATORY: (
         *("RG1", "RG2", "RG3", "RG4", "RG5", "RG6", "RG7", "RG8", "RG9"),

@@ -49,6 +49,20 @@ class ConcordancePairs:
         return cls._checked(cases, later)
 
     @classmethod
+    def at_time(cls, outcomes: Outcomes, time: float, censoring: StepCurve | None = None) -> ConcordancePairs:
+        """Cumulative/dynamic AUC at `time` days (Uno et al. 2007): events by then, weighted 1/G(t-), against whoever
+        is still followed.
+
+        Raises:
+            ValueError: no comparable pair.
+        """
+        followed = outcomes.times()
+        curve = censoring if censoring is not None else censoring_curve(outcomes)
+        chance = curve.before(followed)
+        cases = np.flatnonzero(outcomes.flag & (followed <= time) & (chance > 0))
+        return cls._checked(cases, (followed > time)[None, :] / chance[cases][:, None])
+
+    @classmethod
     def _checked(cls, cases: np.ndarray, comparable: np.ndarray) -> ConcordancePairs:
         if not comparable.any():
             raise ValueError(f"{comparable.shape[1]} subjects with {len(cases)} usable events hold no comparable pair")
