@@ -41,8 +41,8 @@ def outcome_shift(case: Case) -> Finding:
     if not found:
         return Finding(
             Verdict.INCONCLUSIVE,
-            f"fewer than {MIN_PER_ARM} events, or others, on one side of every comparison",
-            "wait for more events",
+            f"fewer than {2 * MIN_PER_ARM} patients with a known outcome on one side of every comparison",
+            "wait for more follow-up",
             **common,
         )
     worst = max(found, key=lambda name: abs(found[name][0]))
@@ -62,21 +62,29 @@ def outcome_shift(case: Case) -> Finding:
 
 
 def event_rates(reference: pd.DataFrame, current: pd.DataFrame, endpoint: Endpoint) -> tuple[Rate, Rate] | None:
-    """Probability of the event by the horizon (both followed up to it, or to where both are); None: too few to say."""
-    rates = []
-    horizon = float(endpoint.horizon_days or 0.0)
-    if endpoint.kind == "survival":
-        horizon = min(horizon, *(float(frame["time"].max()) for frame in (reference, current)))
-    for frame in (reference, current):
-        had = frame["event"] == 1 if endpoint.kind == "survival" else frame["label"] == 1
-        by_then = int((had & (frame["time"] <= horizon)).sum()) if endpoint.kind == "survival" else int(had.sum())
-        if min(by_then, len(frame) - by_then) < MIN_PER_ARM:
-            return None
-        if endpoint.kind == "survival":
-            rates.append(kaplan_meier_risk(frame["time"].to_numpy(float), had.to_numpy(bool), horizon))
-        else:
-            rates.append(proportion(by_then, len(frame)))
-    return rates[0], rates[1]
+    """Probability of the event by the horizon on both sides, or by where both are followed; None: too few patients.
+
+    By Kaplan-Meier; for a label, and where nearly everybody or nobody had the event, the share among those whose
+    outcome is known, with Wilson's interval.
+    """
+    sides = (reference, current)
+    if endpoint.kind == "binary":
+        known = [(frame["label"] == 1, pd.Series(True, index=frame.index)) for frame in sides]
+    else:
+        horizon = min(float(endpoint.horizon_days or 0.0), *(float(frame["time"].max()) for frame in sides))
+        known = []
+        for frame in sides:
+            had = (frame["event"] == 1) & (frame["time"] <= horizon)
+            known.append((had, had | (frame["time"] >= horizon)))
+    if any(seen.sum() < 2 * MIN_PER_ARM for _, seen in known):
+        return None
+    if endpoint.kind == "survival" and all(min(had.sum(), (~had).sum()) >= MIN_PER_ARM for had, _ in known):
+        first, second = (
+            kaplan_meier_risk(frame["time"].to_numpy(float), frame["event"].to_numpy() == 1, horizon) for frame in sides
+        )
+        return first, second
+    first, second = (proportion(int(had.sum()), int(seen.sum())) for had, seen in known)
+    return first, second
 
 
 def proportion(count: int, n: int) -> Rate:

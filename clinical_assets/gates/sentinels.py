@@ -23,8 +23,9 @@ CODES = np.array(
 """7, 77, … 99999 and their negatives: refused, not applicable, unknown."""
 LONG = 70
 """Codes inside the plausible range are suspected only from two digits on: a 9 may well be a measurement."""
-SPIKE, MIN_SPIKE, WINDOW = 5.0, 5, 0.05
-"""A spike: at least 5 rows, and 5 times the rows within 5 % around the code."""
+SPIKE, MIN_SPIKE = 5.0, 6
+NEAR, AROUND = 0.05, 0.2
+"""A spike: at least 6 rows, and 5 times all those within 5 % around the code or those of any one value within 20 %."""
 TEXTS = frozenset({
     "", "-", "--", ".", "?", "na", "n/a", "#n/a", "nan", "nil", "none", "null", "unk", "unknown", "missing",
     "not available", "[not available]", "[unknown]", "[not evaluated]", "not reported", "not recorded",
@@ -101,8 +102,11 @@ def _inside(values: np.ndarray, smallest: float) -> Iterator[tuple[float, int]]:
             continue
         spread = float(np.ptp(others))
         beyond = max(code - others.max(), others.min() - code)
-        near = int((np.abs(others - code) <= WINDOW * abs(code)).sum())
-        if (spread > 0 and beyond > spread) or (rows >= MIN_SPIKE and rows > SPIKE * near):
+        distance = np.abs(others - code) / abs(code)
+        near, around = int((distance <= NEAR).sum()), others[distance <= AROUND]
+        commonest = int(np.unique(around, return_counts=True)[1].max()) if len(around) else 0
+        spike = rows >= MIN_SPIKE and rows > SPIKE * min(near, commonest)
+        if (spread > 0 and beyond > spread) or spike:
             yield float(code), rows
 
 

@@ -129,11 +129,12 @@ def _by_range(column: Column, values: np.ndarray, side: str, policy: DataQuality
     if not len(outside):
         return
     inside = values[(values >= low) & (values <= high)]
-    middle = float(np.median(inside)) if len(inside) >= MIN_ROWS else None
+    middle = float(np.median(inside)) if len(inside) >= MIN_ROWS else 0.0
     for name, factor in _both_ways(column):
         back = outside / factor
         fits = ((back >= low) & (back <= high)).mean() > 0.9
-        near = middle is None or abs(np.log(np.median(np.abs(back)) / middle)) < np.log(2.0) if middle != 0 else True
+        typical = float(np.median(back))
+        near = middle <= 0 or typical <= 0 or abs(np.log(typical / middle)) < np.log(2.0)
         if fits and near and len(outside) >= min(MIN_PART, len(values)):
             yield WrongUnit(column.name, column.unit or "", name, factor, len(outside), side)
             return
@@ -153,14 +154,15 @@ def _shifted(
     from scipy.stats import ks_2samp
 
     ratio = _ratio(reference, current)
-    for name, factor in _both_ways(column):
-        if not abs(np.log(ratio / factor)) <= np.log1p(policy.unit_tolerance):
-            continue
-        before = ks_2samp(reference, current, method="asymp")
-        after = ks_2samp(reference, current / factor, method="asymp")
-        if before.pvalue < chance and after.statistic < 0.5 * before.statistic:
-            yield WrongUnit(column.name, column.unit or "", name, factor, len(current), comparison.name)
-            return
+    slack = np.log1p(policy.unit_tolerance) + 2.0 * float(np.hypot(_log_error(reference), _log_error(current)))
+    fitting = [(name, factor) for name, factor in _both_ways(column) if abs(np.log(ratio / factor)) <= slack]
+    before = ks_2samp(reference, current, method="asymp")
+    if not fitting or before.pvalue >= chance:
+        return
+    after = {fit: float(ks_2samp(reference, current / fit[1], method="asymp").statistic) for fit in fitting}
+    (name, factor), distance = min(after.items(), key=lambda item: item[1])
+    if distance < 0.5 * before.statistic:
+        yield WrongUnit(column.name, column.unit or "", name, factor, len(current), comparison.name)
 
 
 def _tail(
@@ -223,3 +225,13 @@ def _ratio(reference: np.ndarray, current: np.ndarray) -> float:
     """Ratio of the medians of the positive values; 1 where there are none."""
     up, down = current[current > 0], reference[reference > 0]
     return float(np.median(up) / np.median(down)) if len(up) and len(down) else 1.0
+
+
+def _log_error(values: np.ndarray) -> float:
+    """Standard error of the logarithm of the median of the positive values, from the order statistics around it."""
+    positive = values[values > 0]
+    if len(positive) < MIN_PART:
+        return 0.0
+    half = 0.5 / np.sqrt(len(positive))
+    low, high = np.quantile(positive, (0.5 - half, 0.5 + half))
+    return float(np.log(high / low)) / 2.0

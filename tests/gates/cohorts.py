@@ -14,6 +14,7 @@ import pandas as pd
 
 from clinical_assets.catalog import load_catalog
 from clinical_assets.evaluation import out_of_fold, predict
+from clinical_assets.gates.checks import REGISTER, Case
 from clinical_assets.gates.facts import (
     AuditState,
     PolicyLock,
@@ -28,7 +29,9 @@ from clinical_assets.gates.verdict import CheckResult, GateReport
 from clinical_assets.modeling.artifact import load_scorer, publish_model
 from clinical_assets.modeling.options import ModelOptions
 from clinical_assets.modeling.search import search
+from clinical_assets.release import data_facts
 from clinical_assets.trials.snapshot import SnapshotStore, ingest
+from resources.object_store import ObjectStore
 
 NOW = 1_800_000_000.0
 POLICY = GatePolicy()
@@ -76,6 +79,14 @@ def release(slug: str) -> ReleaseFacts:
         policy_lock=PolicyLock(POLICY.digest, POLICY.content, "2026-01-01T00:00:00+00:00"),
         declared=cancer.declared_use,
     )
+
+
+@lru_cache
+def cohort(slug: str) -> ReleaseFacts:
+    """The real cohort before any model exists: what the data-quality gate sees after the ingest."""
+    cancer = load_catalog()[slug]
+    snapshot = ingest(slug, cancer.source, cancer.contract, SnapshotStore(ROOT))
+    return data_facts(cancer, snapshot, "", ObjectStore(root=str(ROOT)))
 
 
 def lineage(contract: str, data: str, split: str) -> dict[str, Any]:
@@ -135,3 +146,8 @@ def with_risk(facts: ReleaseFacts, change: Callable[[np.ndarray, pd.DataFrame], 
 
 def found(report: GateReport, id: str) -> CheckResult:
     return next(check for check in report.checks if check.id == id)
+
+
+def checked(facts: ReleaseFacts, id: str, policy: GatePolicy = POLICY) -> CheckResult:
+    """The result of one check alone."""
+    return REGISTER[id].run(Case(facts, policy))
