@@ -60,6 +60,10 @@ class Audited:
     def group(self, attribute: str, name: str, inside: np.ndarray) -> Group:
         return Group(attribute, name, inside, int(inside.sum()), int(self.cases[inside].sum()))
 
+    def unweighted(self) -> Audited:
+        """Everybody counts alike, whether the outcome is known or not."""
+        return replace(self, labels=HorizonLabels(self.labels.label, np.ones(len(self.risk))))
+
     def take(self, rows: np.ndarray) -> Audited:
         """The audit of some of its patients; their weights stay."""
         return Audited(
@@ -175,7 +179,7 @@ def wald(estimate: float, error: float, z: float) -> tuple[float, float]:
 def multiplicity(policy: BiasPolicy, looks: int) -> str:
     """The rule as it is written into every result."""
     return (
-        f"{policy.confidence:.0%} (to block: {policy.block_confidence:.0%}) for all {looks} intervals of this check "
+        f"{policy.confidence:.3g} (to block: {policy.block_confidence:.3g}) for all {looks} intervals of this check "
         "together, by Bonferroni"
     )
 

@@ -110,8 +110,8 @@ def group_calibration(audit: Audited, policy: BiasPolicy) -> list[GroupCalibrati
 def _calibration(audit: Audited, group: Group, z: tuple[float, float]) -> GroupCalibration:
     outcomes, risk = audit.outcomes.take(group.inside), audit.risk[group.inside]
     level = Level.of(outcomes, risk, audit.horizon)
-    citl, slope, error = _line(outcomes, risk, audit.horizon)
-    others = _line(audit.outcomes.take(~group.inside), audit.risk[~group.inside], audit.horizon)[0]
+    citl, slope, error = calibration_slope(outcomes, risk, audit.horizon)
+    others = calibration_slope(audit.outcomes.take(~group.inside), audit.risk[~group.inside], audit.horizon)[0]
     return GroupCalibration(
         group.attribute, group.name, group.n, group.events,
         oe=level.ratio, oe_interval=level.bounds(z[0]), oe_strict=level.bounds(z[1]), citl_gap=citl - others,
@@ -119,7 +119,7 @@ def _calibration(audit: Audited, group: Group, z: tuple[float, float]) -> GroupC
     )  # fmt: skip
 
 
-def _line(outcomes: Outcomes, risk: np.ndarray, horizon: float | None) -> tuple[float, float, float]:
+def calibration_slope(outcomes: Outcomes, risk: np.ndarray, horizon: float | None) -> tuple[float, float, float]:
     """Intercept at slope 1, slope and its error; NaN where the labels determine none."""
     try:
         citl, slope = calibration_line(outcomes, risk, horizon)

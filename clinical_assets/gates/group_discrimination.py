@@ -72,7 +72,7 @@ def concordance_gaps(audit: Audited, policy: BiasPolicy) -> list[Gap]:
     found = []
     for attribute in attributes(audit):
         members = [group for group in audit.members if group.attribute == attribute and group.n >= policy.min_group_n]
-        ranks = {group.name: ranking(audit, _sampled(group.inside, policy.seed)) for group in members}
+        ranks = {group.name: ranking(audit, sampled(group.inside, policy.seed)) for group in members}
         for group in members:
             own = ranks[group.name]
             rest = [rank for name, rank in ranks.items() if name != group.name and rank is not None]
@@ -96,7 +96,7 @@ def _gap(group: Group, own: float, others: float, error: float, z: tuple[float, 
     )  # fmt: skip
 
 
-def _sampled(inside: np.ndarray, seed: int) -> np.ndarray:
+def sampled(inside: np.ndarray, seed: int) -> np.ndarray:
     """The row numbers, or an even sample of `LARGEST` of them."""
     rows = np.flatnonzero(inside)
     if len(rows) <= LARGEST:
@@ -135,7 +135,7 @@ def cross_group_concordance(case: Case) -> Finding:
     rates differ the gap is not 0 under a calibrated model either, so it warns only.
     """
     policy, audit = case.policy.bias, case.once(audited)
-    rows = _sampled(np.ones(len(audit.risk), dtype=bool), policy.seed)
+    rows = sampled(np.ones(len(audit.risk), dtype=bool), policy.seed)
     risk = audit.risk[rows]
     pairs, gaps = _pairs(audit, rows), []
     groups = judged_groups(audit, policy) if pairs is not None else []

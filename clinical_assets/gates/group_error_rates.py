@@ -26,7 +26,6 @@ from clinical_assets.gates.group_audit import (
     warned,
 )
 from clinical_assets.gates.verdict import GateName, Verdict
-from clinical_assets.modeling.curves import HorizonLabels
 from clinical_assets.modeling.metrics.proportions import Share, newcombe, ratio_bounds
 
 NEWCOMBE = "hybrid score (Newcombe 1998)"
@@ -97,10 +96,7 @@ def equalized_odds(case: Case) -> Finding:
 def selection_rate(case: Case) -> Finding:
     """fairlearn's demographic parity ratio. Informative only: where event rates differ, so should the shares."""
     audit, policy = case.once(audited), case.policy.bias
-    acted, everyone = (
-        flagged(case, audit),
-        replace(audit, labels=HorizonLabels(audit.labels.label, np.ones(len(audit.risk)))),
-    )
+    acted, everyone = flagged(case, audit), audit.unweighted()
     judged = judged_groups(audit, policy)
     groups = {attribute: [g for g in judged if g.attribute == attribute] for attribute in attributes(audit)}
     looks = sum(len(found) * (len(found) - 1) // 2 for found in groups.values())

@@ -7,7 +7,10 @@ effective number of patients that Greenwood's variance amounts to), so that it h
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from clinical_assets.gates.bias_policy import BiasPolicy
 from clinical_assets.gates.checks import Case, Finding, check
@@ -36,22 +39,31 @@ def observed_share(outcomes: Outcomes, horizon: float | None) -> Share:
     return Share(risk, risk * (1.0 - risk) / error if error > 0.0 else float(outcomes.n))
 
 
+def net_benefit(
+    outcomes: Outcomes, risk: np.ndarray, threshold: float, horizon: float | None, quantiles: Sequence[float]
+) -> tuple[float, list[tuple[float, float]]]:
+    """Net benefit of acting where `risk >= threshold`, and its interval at each normal quantile; 0 if nobody is."""
+    acted = risk >= threshold
+    share = float(acted.mean())
+    if not acted.any():
+        return 0.0, [(0.0, 0.0) for _ in quantiles]
+    events = observed_share(outcomes.take(acted), horizon)
+
+    def benefit(predictive: float) -> float:
+        return share * (predictive - threshold) / (1.0 - threshold)
+
+    bounds = [events.bounds(z) for z in quantiles]
+    return benefit(events.value), [(benefit(low), benefit(high)) for low, high in bounds]
+
+
 def net_benefit_gaps(audit: Audited, threshold: float, policy: BiasPolicy) -> list[Gap]:
     """Net benefit of the model in every group with enough events; `others`, treating nobody, is 0."""
     groups = judged_groups(audit, policy)
-    quantile = quantiles(policy, len(groups))
+    z = quantiles(policy, len(groups))
     found = []
     for group in groups:
-        acted = group.inside & (audit.risk >= threshold)
-        share = float(acted.sum()) / group.n
-        events = observed_share(audit.outcomes.take(acted), audit.horizon) if acted.any() else Share(threshold, 0.0)
-
-        def benefit(predictive: float, share: float = share) -> float:
-            return share * (predictive - threshold) / (1.0 - threshold)
-
-        (low, high), (lowest, highest) = (events.bounds(z) for z in quantile)
-        own = benefit(events.value)
-        interval, strict = (benefit(low), benefit(high)), (benefit(lowest), benefit(highest))
+        outcomes, risk = audit.outcomes.take(group.inside), audit.risk[group.inside]
+        own, (interval, strict) = net_benefit(outcomes, risk, threshold, audit.horizon, z)
         found.append(Gap(group.attribute, group.name, group.n, group.events, own, 0.0, own, interval, strict))
     return found
 
