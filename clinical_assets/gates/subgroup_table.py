@@ -128,8 +128,8 @@ def subgroup_table(facts: ReleaseFacts, policy: GatePolicy) -> SubgroupTable:
     return SubgroupTable(
         rows=tuple(rows),
         confidence=bias.confidence,
-        multiplicity=f"intervals here: each group alone, {bias.confidence:.3g}; verdicts: all groups of a check together, "
-        f"{bias.confidence:.3g} (to block: {bias.block_confidence:.3g}), by Bonferroni",
+        multiplicity=f"intervals here: each group alone, {bias.confidence:.3g}; verdicts: all groups of a check "
+        f"together, {bias.confidence:.3g} (to block: {bias.block_confidence:.3g}), by Bonferroni",
         reference_group="all other patients of the audit; for concordance, those within the other groups",
         min_group_events=bias.min_group_events,
         suppressed_below=bias.min_cell,
