@@ -178,10 +178,10 @@ def approve(
     """Sign the open rollout's last step to 100 %, with a name, a role and a date."""
     from clinical_assets.approvals import approve as sign
     from clinical_assets.catalog import load_catalog
-    from resources.data_plane import TrafficRouter
+    from resources.data_plane import data_plane
 
     store = _ledger_store()
-    signed = sign(store, TrafficRouter(ledger_store=store), load_catalog()[cancer].slug, name, role, days)
+    signed = sign(store, data_plane(store)["traffic_router"], load_catalog()[cancer].slug, name, role, days)
     approval = signed.statement
     console.print(
         f"{name} approved model {approval.model_digest[:12]} until {approval.expires_utc} ({signed.digest[:12]})"
@@ -200,7 +200,7 @@ def rollback(
     from clinical_assets.rollout import stages
     from clinical_assets.rollout.controller import Order
     from clinical_assets.rollout.opening import roll_back
-    from resources.data_plane import Telemetry, TrafficRouter
+    from resources.data_plane import data_plane
 
     store = _ledger_store()
     ledger = store.ledger()
@@ -208,9 +208,10 @@ def rollback(
     if rollout is None:
         console.print(f"{cancer}: no rollout is open")
         raise typer.Exit(1)
-    door = TrafficRouter(ledger_store=store)
+    plane = data_plane(store)
+    door = plane["traffic_router"]
     clock = read_clock(Home.from_env().clock)
-    ports = (door.router(), Telemetry().source(), door.authority())
+    ports = (door.router(), plane["telemetry"].source(), door.authority())
     result = roll_back(rollout.id, ledger, *ports, clock, f"cli:{os.getpid()}", Order(name, reason))
     if result.stage != stages.ROLLED_BACK:
         console.print(

@@ -9,7 +9,7 @@ import dagster as dg
 
 from clinical_assets import deployed_variant, features, gate_checks, gate_verdict, raw_trial_data, trained_model
 from clinical_assets.partitions import cancer_types
-from resources.data_plane import ServingBackend, Telemetry, TrafficRouter
+from resources.data_plane import data_plane
 from resources.feature_store import FeatureStore
 from resources.ledger_store import LedgerStore
 from resources.model_registry import ModelRegistry
@@ -36,9 +36,7 @@ def default_resources() -> dict[str, Any]:
         "feature_store": FeatureStore(),
         "model_registry": ModelRegistry(),
         "ledger_store": ledger_store,
-        "traffic_router": TrafficRouter(ledger_store=ledger_store),
-        "telemetry": Telemetry(),
-        "serving_backend": ServingBackend(),
+        **data_plane(ledger_store),
     }
 
 

@@ -1,10 +1,11 @@
-"""The local data plane as the platform sees it: traffic router, telemetry and serving back end over one directory.
+"""The data plane as the platform sees it: traffic router, telemetry and serving back end.
 
-The supervisor (`clinical up`) owns the processes; these resources only record what should be, and observe what is.
+On one machine the supervisor (`clinical up`) owns the processes; these resources only record what should be, and
+observe what is. With `CLINICAL_DEPLOYMENT=kubernetes` the ones of `resources.cluster` take their place.
 """
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -17,12 +18,24 @@ if TYPE_CHECKING:
     from clinical_assets.rollout.routing import TrafficRouter as TrafficRouterPort
     from clinical_assets.serving.desired import DesiredState
 
+DEPLOYMENTS = ("local", "kubernetes")
+
+
+class DeploymentError(ValueError):
+    """`CLINICAL_DEPLOYMENT` names no deployment."""
+
 
 class TrafficRouter(dg.ConfigurableResource):
-    """Envoy on this machine. `environment` is where approvals hold (default `$CLINICAL_ENVIRONMENT`)."""
+    """Envoy on this machine.
+
+    Attributes:
+        environment: where approvals hold (default `$CLINICAL_ENVIRONMENT`).
+        recreate: a route that somebody deleted is put back with the challenger at 0; otherwise that waits for a person.
+    """
 
     ledger_store: dg.ResourceDependency[LedgerStore]
     environment: str = ""
+    recreate: bool = False
 
     @property
     def approval_environment(self) -> str:
@@ -36,7 +49,7 @@ class TrafficRouter(dg.ConfigurableResource):
     def router(self) -> "TrafficRouterPort":
         from clinical_assets.serving.envoy import EnvoyRouter
 
-        return EnvoyRouter(Home.from_env().prepare().dataplane, self.authority())
+        return EnvoyRouter(Home.from_env().prepare().dataplane, self.authority(), self.recreate)
 
 
 class Telemetry(dg.ConfigurableResource):
@@ -55,3 +68,23 @@ class ServingBackend(dg.ConfigurableResource):
         from clinical_assets.serving.desired import DesiredState
 
         return DesiredState(Home.from_env().prepare().dataplane)
+
+
+def data_plane(ledger_store: LedgerStore) -> dict[str, Any]:
+    """The three resources of this deployment, by name.
+
+    Raises:
+        DeploymentError: `CLINICAL_DEPLOYMENT` is neither `local` (the default) nor `kubernetes`.
+    """
+    deployment = os.environ.get("CLINICAL_DEPLOYMENT", "local")
+    if deployment not in DEPLOYMENTS:
+        raise DeploymentError(f"CLINICAL_DEPLOYMENT={deployment!r}; set it to one of {', '.join(DEPLOYMENTS)}")
+    if deployment == "kubernetes":
+        from resources.cluster import cluster_data_plane
+
+        return cluster_data_plane(ledger_store)
+    return {
+        "traffic_router": TrafficRouter(ledger_store=ledger_store),
+        "telemetry": Telemetry(),
+        "serving_backend": ServingBackend(),
+    }

@@ -62,6 +62,7 @@ def tick_all(
             yield event(ledger, result.transition)
         if not ledger.progress(rollout.id).is_open:
             reconcile(ledger, desired, rollout.cancer)
+    desired.finish_retiring()
 
 
 def event(ledger: "Ledger", stored: "StoredTransition") -> dg.AssetMaterialization:

@@ -19,27 +19,43 @@ RETRY_REJECTED_S = 60.0
 RESTORES = (3, 600.0)
 """A route changed by another hand is restored so many times in so many seconds; then the rollout only holds."""
 
+CONTESTED = "routing_contested"
+_RESTORED = ("routing_mismatch", "routing_lost")
+
 
 def needs_write(
-    decision: Decision, sight: RouteSight, target: RouteState | None, progress: Progress, ledger: Ledger
+    decision: Decision, sight: RouteSight, target: RouteState | None, progress: Progress, recreate: bool
 ) -> bool:
-    """Whether carrying out `decision` changes the route; what is lost or unreachable is only written to roll back."""
+    """Whether carrying out `decision` changes the route; what is unreachable is only written to roll back."""
     if target is None or (sight.reading is not RouteReading.UNREACHABLE and same(sight.served, target)):
         return False
     if decision.action is Action.ROLLBACK:
         return True
-    if sight.reading is RouteReading.MISMATCH:
-        return sight.served is not None and _may_restore(sight.served, progress, ledger)
-    return sight.reading is RouteReading.AS_INTENDED
-
-
-def _may_restore(served: RouteState, progress: Progress, ledger: Ledger) -> bool:
-    """Only a route between our own two models is restored, and not in a fight with another writer."""
-    if not set(served.weights) <= {progress.rollout.champion, progress.rollout.challenger}:
+    if decision.rule == CONTESTED:
         return False
+    if sight.reading is RouteReading.MISMATCH:  # only a route between our own two models is restored
+        ours = {progress.rollout.champion, progress.rollout.challenger}
+        return sight.served is not None and set(sight.served.weights) <= ours
+    return recreate if sight.reading is RouteReading.LOST else sight.reading is RouteReading.AS_INTENDED
+
+
+def contested(decision: Decision, sight: RouteSight, progress: Progress, ledger: Ledger) -> Decision:
+    """No fight: pause where another writer keeps undoing what is restored, and say who it is."""
+    if decision.action is not Action.HOLD or decision.rule not in _RESTORED:
+        return decision
     often, seconds = RESTORES
-    history = [row for row in ledger.transitions(progress.rollout.id) if row.recorded_at > ledger.wall() - seconds]
-    return sum(row.transition.rule == "routing_mismatch" for row in history) < often
+    recent = [row for row in ledger.transitions(progress.rollout.id) if row.recorded_at > ledger.wall() - seconds]
+    if sum(row.transition.rule in _RESTORED and row.transition.intent_id is not None for row in recent) < often:
+        return decision
+    reason = f"restored {often} times in {seconds / 60:g} minutes and undone each time; paused. {decision.reason}"
+    return replace(decision, rule=CONTESTED, reason=reason)
+
+
+def after_loss(target: RouteState | None, decision: Decision, sight: RouteSight) -> RouteState | None:
+    """A route that was deleted comes back with the champion alone; the challenger's share follows as a restore."""
+    if target is None or sight.reading is not RouteReading.LOST or decision.action is not Action.HOLD:
+        return target
+    return replace(target, weight=0, mirror=False, pinned=False)
 
 
 def worth_a_row(decision: Decision, progress: Progress) -> bool:

@@ -86,7 +86,12 @@ class TrafficRouter(Protocol):
 
     `apply` must call `guard` before it writes, be idempotent (the same route twice is one change), and return only
     when the data plane reports the new version.
+
+    Attributes:
+        recreate: a route that somebody deleted is put back with the challenger at 0; else it waits for a person.
     """
+
+    recreate: bool
 
     def read(self, cancer: str) -> RouteState | None:
         """The route as the data plane serves it now, `None` if there is none.
@@ -94,6 +99,10 @@ class TrafficRouter(Protocol):
         Raises:
             RoutingUnavailable: the data plane does not answer.
         """
+        ...
+
+    def last_writer(self, cancer: str) -> str:
+        """Who wrote the route last, "" if that was the platform or cannot be told. Never raises for an outage."""
         ...
 
     def apply(self, route: RouteState, now: float) -> AppliedRoute:

@@ -78,7 +78,9 @@ def look(router: TrafficRouter, cancer: str, intended: RouteState | None, begun:
         return RouteSight(RouteReading.AS_INTENDED, "", served)
     if served is None:
         return RouteSight(RouteReading.LOST, f"the route of {cancer} is gone; it should be {_said(intended)}", None)
-    reason = f"the data plane serves {_said(served)}, the ledger intends {_said(intended)}"
+    writer = router.last_writer(cancer)
+    by = f", last written by {writer}" if writer else ""
+    reason = f"the data plane serves {_said(served)}{by}; the ledger intends {_said(intended)}"
     return RouteSight(RouteReading.MISMATCH, reason, served)
 
 

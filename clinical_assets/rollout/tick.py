@@ -23,7 +23,7 @@ from clinical_assets.rollout.evidence_log import EvidenceLog, state_digest
 from clinical_assets.rollout.guardrails import counts
 from clinical_assets.rollout.ledger import Ledger
 from clinical_assets.rollout.plan import RolloutPlan
-from clinical_assets.rollout.restraint import needs_write, paced, stage_of, staying, worth_a_row
+from clinical_assets.rollout.restraint import after_loss, contested, needs_write, paced, stage_of, staying, worth_a_row
 from clinical_assets.rollout.routing import (
     RouteConflict,
     RouteRejected,
@@ -118,6 +118,7 @@ def _decide_and_write(ports: _Ports, writer: Writer, order: Order | None) -> Tic
     evidence = _evidence(ports.ledger, plan, progress, telemetry, writer.now, writer.fence)
     state = _state(ports, plan, progress, telemetry, sight, evidence, order)
     decision = paced(decide(state, evidence, plan.policy, writer.now), plan, progress, ports.ledger)
+    decision = contested(decision, sight, progress, ports.ledger)
     facts = _facts(plan, state, evidence)
     if pending is not None and begun_decision(pending).action is Action.ROLLBACK:
         decision = begun_decision(pending)  # a rollback once begun is finished, whatever was seen since
@@ -139,11 +140,11 @@ def _write(
 ) -> TickResult:
     decision = result.decision
     assert decision is not None
-    target = stages.route(plan, writer.rollout.id, decision.stage)
+    target = after_loss(stages.route(plan, writer.rollout.id, decision.stage), decision, sight)
     if pending is not None and not same(target, begun_route(pending)):
         writer.revert(pending, "overtaken by a later decision")
         pending = None
-    if pending is None and not needs_write(decision, sight, target, progress, writer.ledger):
+    if pending is None and not needs_write(decision, sight, target, progress, writer.router.recreate):
         if not worth_a_row(decision, progress):
             return result
         stored = writer.record(decision, facts, sight.weight_of(plan.challenger))
@@ -239,4 +240,5 @@ def _preview(ports: _Ports, progress: Progress, now: float, order: Order | None)
     evidence = _evidence(ports.ledger, plan, progress, telemetry, now, None)
     state = _state(ports, plan, progress, telemetry, sight, evidence, order)
     decision = paced(decide(state, evidence, plan.policy, now), plan, progress, ports.ledger)
+    decision = contested(decision, sight, progress, ports.ledger)
     return TickResult(TickStatus.PREVIEW, progress.stage, decision, evidence)

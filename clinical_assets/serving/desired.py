@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +22,20 @@ Slots = dict[Slot, str | None]
 
 class PlacementError(RuntimeError):
     """A model cannot be placed or retired without taking one that answers patients off its server."""
+
+
+@dataclass(frozen=True)
+class OneModel:
+    """The desired state of a server that is started for one model and ended with it."""
+
+    cancer: str
+    digest: str
+
+    def wanted(self, slot: str) -> set[tuple[str, str]]:
+        return {(self.cancer, self.digest)}
+
+    def version(self) -> tuple[int, int]:
+        return 1, 1
 
 
 class DesiredState:
@@ -37,6 +52,23 @@ class DesiredState:
         except FileNotFoundError:
             return {}
         return {cancer: {slot: entry["slots"].get(slot) for slot in SLOTS} for cancer, entry in document.items()}
+
+    def placed(self, cancer: str) -> list[str]:
+        """Digests that the servers should hold for one cancer type."""
+        return [digest for digest in self.read().get(cancer, {}).values() if digest]
+
+    def wanted(self, slot: str) -> set[tuple[str, str]]:
+        """Cancer type and digest of every model that one slot should hold."""
+        held = [(cancer, digest) for cancer, slots in self.read().items() for s, digest in slots.items() if s == slot]
+        return {(cancer, digest) for cancer, digest in held if digest}
+
+    def version(self) -> tuple[int, int] | None:
+        """Changes whenever something else is desired; `None` before the first time."""
+        try:
+            found = self.path.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_mtime_ns, found.st_ino
 
     def slot_of(self, cancer: str, digest: str) -> Slot | None:
         return next((slot for slot, held in self.read().get(cancer, {}).items() if held == digest), None)
@@ -72,6 +104,9 @@ class DesiredState:
     def retire(self, cancer: str, digest: str) -> None:
         """Empty the slot that holds `digest`; a model that is nowhere needs no retiring."""
         self._change(cancer, lambda slots: {slot: None if held == digest else held for slot, held in slots.items()})
+
+    def finish_retiring(self) -> None:
+        """The servers on this machine unload at once; nothing is left to finish."""
 
     def _change(self, cancer: str, change: Callable[[Slots], Slots]) -> None:
         with exclusive(self._lock):

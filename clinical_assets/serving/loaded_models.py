@@ -12,7 +12,6 @@ from typing import Any, Literal, Protocol
 from clinical_assets.audit.records import SignedRecord
 from clinical_assets.gates.verdict import Scope, Tier
 from clinical_assets.modeling.artifact import Scorer, UnsafeArtifact, load_scorer
-from clinical_assets.serving.desired import DesiredState, Slot
 
 POLL_SECONDS = 0.2
 RETRY_SECONDS = 2.0
@@ -23,6 +22,14 @@ class Records(Protocol):
     """The part of the record store that is used here."""
 
     def require(self, model_digest: str, cancer: str, needed: Scope, now: float) -> SignedRecord: ...
+
+
+class Desired(Protocol):
+    """What one slot should hold, and a version that changes with it."""
+
+    def wanted(self, slot: str) -> set[tuple[str, str]]: ...
+
+    def version(self) -> tuple[int, int] | None: ...
 
 
 @dataclass(frozen=True)
@@ -53,13 +60,13 @@ Key = tuple[str, str]
 class LoadedModels:
     """Reads the desired state in a thread of its own; requests only look into a dictionary."""
 
-    def __init__(self, desired: DesiredState, slot: Slot, models: Path, records: Records) -> None:
+    def __init__(self, desired: Desired, slot: str, models: Path, records: Records) -> None:
         """
         Args:
             models: directory with one subdirectory per model digest.
             records: asked for a signed verdict of at least `shadow` scope before a model is read.
         """
-        self.slot: Slot = slot
+        self.slot = slot
         self._desired = desired
         self._models = models
         self._records = records
@@ -107,10 +114,9 @@ class LoadedModels:
 
     def reconcile(self) -> None:
         """One step: drop what is no longer desired, load what is missing, try refused models again when due."""
-        version = self._version()
+        version = self._desired.version()
         if version != self._seen:
-            desired = self._desired.read()
-            wanted = {(cancer, digest) for cancer, slots in desired.items() if (digest := slots[self.slot])}
+            wanted = self._desired.wanted(self.slot)
             self._wanted, self._seen = wanted, version
             self._loaded = {key: model for key, model in self._loaded.items() if key in wanted}
             self._refused = {key: refusal for key, refusal in self._refused.items() if key in wanted}
@@ -136,16 +142,9 @@ class LoadedModels:
         self._refused = {other: refusal for other, refusal in self._refused.items() if other != key}
         logger.warning("%s: model %s loaded in slot %s", cancer, digest[:12], self.slot)
 
-    def _version(self) -> tuple[int, int] | None:
-        try:
-            found = self._desired.path.stat()
-        except FileNotFoundError:
-            return None
-        return found.st_mtime_ns, found.st_ino
-
     def _run(self) -> None:
         while not self._stop.wait(POLL_SECONDS):
             try:
                 self.reconcile()
             except (OSError, ValueError):
-                logger.exception("the desired state %s cannot be read", self._desired.path)
+                logger.exception("the desired state cannot be read")

@@ -1,10 +1,17 @@
-"""One model-server process: `python -m clinical_assets.serving.model_server --slot blue --port 18082`."""
+"""One model-server process.
+
+On this machine it holds the models of a slot: `python -m clinical_assets.serving.model_server --slot blue --port 1`.
+In a cluster it holds one model: `... --cancer colon --digest 0123... --host 0.0.0.0 --port 8080 --copies-port 8081`.
+"""
 
 from __future__ import annotations
 
 import argparse
 import logging
+import socket
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvicorn
 
@@ -15,9 +22,13 @@ from clinical_assets.foundation.database import create_tables, engine_for
 from clinical_assets.foundation.home import Home
 from clinical_assets.rollout.ledger import Ledger
 from clinical_assets.serving.app import create_app
-from clinical_assets.serving.desired import SLOTS, DesiredState, Slot
+from clinical_assets.serving.copies import CopiesPort
+from clinical_assets.serving.desired import SLOTS, DesiredState, OneModel
 from clinical_assets.serving.loaded_models import LoadedModels
 from clinical_assets.serving.ports import LOOPBACK
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
 
 
 class RecordedClock:
@@ -38,33 +49,62 @@ class RecordedClock:
         return self._clock.now()
 
 
-def serve(home: Home, slot: Slot, port: int) -> None:
+@dataclass(frozen=True)
+class Listening:
+    """Where a server listens. `copies_port` 0: mirrored copies come to `port`, marked by the proxy."""
+
+    host: str
+    port: int
+    copies_port: int = 0
+
+    def sockets(self) -> list[socket.socket]:
+        return [_bound(self.host, port) for port in (self.port, self.copies_port) if port]
+
+
+def serve(home: Home, desired: DesiredState | OneModel, slot: str, listening: Listening) -> None:
     """Serve until SIGTERM or SIGINT; requests under way are finished first."""
     engine = engine_for(home.database_url)
     ledger, records = Ledger(engine), RecordStore(engine, KeyStore(home.keys))
     create_tables(engine)
-    models = LoadedModels(DesiredState(home.dataplane), slot, home.objects / "models", records)
-    app = create_app(models, ledger, RecordedClock(home.clock))
-    uvicorn.run(
+    models = LoadedModels(desired, slot, home.objects / "models", records)
+    app: ASGIApp = create_app(models, ledger, RecordedClock(home.clock))
+    if isinstance(desired, OneModel):
+        app = CopiesPort(app, listening.copies_port, desired.digest)
+    config = uvicorn.Config(
         app,
-        host=LOOPBACK,
-        port=port,
         log_level="warning",
         access_log=False,
         server_header=False,
         timeout_keep_alive=75,  # longer than Envoy's idle connections are reused, so none is closed under a request
         timeout_graceful_shutdown=5,
     )
+    uvicorn.Server(config).run(sockets=listening.sockets())
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    bound = socket.socket()
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.bind((host, port))
+    return bound
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--slot", choices=SLOTS, required=True)
+    held = parser.add_mutually_exclusive_group(required=True)
+    held.add_argument("--slot", choices=SLOTS)
+    held.add_argument("--digest", help="the one model to serve, with --cancer")
+    parser.add_argument("--cancer")
+    parser.add_argument("--host", default=LOOPBACK)
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--copies-port", type=int, default=0)
     parser.add_argument("--home", type=Path, required=True)
     given = parser.parse_args()
+    if (given.digest is None) != (given.cancer is None):
+        parser.error("--cancer and --digest belong together")
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    serve(Home(given.home), given.slot, given.port)
+    home = Home(given.home)
+    desired = OneModel(given.cancer, given.digest) if given.digest else DesiredState(home.dataplane)
+    serve(home, desired, given.slot or "pod", Listening(given.host, given.port, given.copies_port))
 
 
 if __name__ == "__main__":

@@ -60,6 +60,11 @@ class FileRouterDouble:
         self.after_write = False
         self.down = False
         self.conflict = ""
+        self.recreate = False
+        self.writer = ""
+
+    def last_writer(self, cancer: str) -> str:
+        return self.writer
 
     def read(self, cancer: str) -> RouteState | None:
         if self.conflict:

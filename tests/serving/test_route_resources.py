@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from clinical_assets.rollout.routing import RouteConflict, RouteState
 from clinical_assets.serving.envoy.files import empty_route_config
-from clinical_assets.serving.envoy.reading import current_for, observe, retreats, with_routes
+from clinical_assets.serving.envoy.reading import current_for, observe, with_routes
 from clinical_assets.serving.envoy.resources import clusters_for, is_our_cluster, routes_for
+from clinical_assets.serving.observing import retreats
 
 A, B = "a" * 64, "b" * 64
 cancers = st.sampled_from(["breast", "breast_fna", "colon"])

@@ -33,13 +33,14 @@ class HostCounts:
 class EnvoyAdmin:
     port: int
     timeout: float = 2.0
+    host: str = LOOPBACK
 
     def get(self, path: str) -> bytes:
         """
         Raises:
             RoutingUnavailable: no answer, or not 200.
         """
-        connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=self.timeout)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=self.timeout)
         try:
             connection.request("GET", path)
             answer = connection.getresponse()
@@ -69,6 +70,10 @@ class EnvoyAdmin:
             if entry.get("route_config", {}).get("name") == ROUTE_CONFIG:
                 return int(entry.get("version_info") or 0), entry["route_config"]
         return 0, {}
+
+    def route_configs(self) -> list[dict[str, Any]]:
+        """Every RouteConfiguration in force."""
+        return [entry["route_config"] for entry in self._dump("dynamic_route_configs") if "route_config" in entry]
 
     def active_clusters(self) -> dict[str, dict[str, Any]]:
         """Clusters that Envoy uses, without those that still warm up."""

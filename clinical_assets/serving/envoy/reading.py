@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from clinical_assets.rollout.routing import RouteConflict, RouteState
-from clinical_assets.serving import arms
 from clinical_assets.serving.envoy.resources import cluster_name, fallback_cluster, is_our_route, route_name
-
-
-@dataclass(frozen=True)
-class Observed:
-    """`state` holds the weights that Envoy applies; `declared` the weight that the last route write stated.
-
-    They differ after a hand edit. Only `declared` went through the guard, so only it counts as verified scope.
-    """
-
-    state: RouteState
-    declared: int
-
-    @property
-    def verified(self) -> RouteState:
-        return replace(self.state, weight=min(self.state.weight, self.declared))
+from clinical_assets.serving.observing import Observed, Split, interpret, way_back
 
 
 def our_routes(cancer: str, config: dict[str, Any]) -> list[dict[str, Any]]:
@@ -44,30 +29,14 @@ def observe(cancer: str, config: dict[str, Any]) -> Observed | None:
     split = routes.get(route_name(cancer, "split"))
     if split is None:
         return None
-    headers = _headers(split)
-    champion, challenger = headers.get(arms.CHAMPION, ""), headers.get(arms.CHALLENGER) or None
-    if not champion:
-        raise RouteConflict(f"{cancer}: the route in Envoy names no champion; another writer changed it")
     action = split.get("route", {})
-    weights = {entry["name"]: entry.get("weight", 0) for entry in _weighted(action)}
-    ours = {cluster_name(cancer, champion)}
-    if challenger:
-        ours.add(fallback_cluster(cancer, challenger))
-    if foreign := sorted(set(weights) - ours):
-        raise RouteConflict(f"{cancer}: the route holds the foreign destination {', '.join(foreign)}; remove it")
-    if sum(weights.values()) != 100:
-        raise RouteConflict(f"{cancer}: the weights {weights} of the route do not add up to 100")
-    weight = weights.get(fallback_cluster(cancer, challenger), 0) if challenger else 0
-    state = RouteState(
-        cancer=cancer,
-        rollout_id=headers.get(arms.ROLLOUT, ""),
-        champion=champion,
-        challenger=challenger,
-        weight=weight,
+    found = Split(
+        headers=written_headers(split),
+        weights=weights_by_cluster(action),
         mirror=bool(action.get("request_mirror_policies")),
         pinned=route_name(cancer, "pin-challenger") in routes,
     )
-    return Observed(state, int(headers.get(arms.WEIGHT, "0")))
+    return interpret(cancer, found, partial(cluster_name, cancer), partial(fallback_cluster, cancer))
 
 
 def current_for(route: RouteState, config: dict[str, Any]) -> Observed | None:
@@ -80,36 +49,23 @@ def current_for(route: RouteState, config: dict[str, Any]) -> Observed | None:
         return observe(route.cancer, config)
     except RouteConflict:
         for split in our_routes(route.cancer, config):
-            headers = _headers(split)
-            if route.challenger is None and headers.get(arms.CHAMPION) == route.champion:
-                return Observed(replace(route, rollout_id=headers.get(arms.ROLLOUT, "")), 0)
+            if instead := way_back(route, written_headers(split)):
+                return instead
         raise
 
 
-def retreats(route: RouteState, current: RouteState) -> bool:
-    """Whether `route` gives no model more than it has: same champion, and at most the challenger's present exposure."""
-    if route.champion != current.champion:
-        return False
-    if route.challenger is None:
-        return True
-    return (
-        route.challenger == current.challenger
-        and route.weight <= current.weight
-        and route.mirror <= current.mirror
-        and route.pinned <= current.pinned
-    )
-
-
-def _headers(route: dict[str, Any]) -> dict[str, str]:
+def written_headers(route: dict[str, Any]) -> dict[str, str]:
+    """Headers that the route sets on every request."""
     return {
         entry["header"]["key"]: entry["header"].get("value", "") for entry in route.get("request_headers_to_add", [])
     }
 
 
-def _weighted(action: dict[str, Any]) -> list[dict[str, Any]]:
+def weights_by_cluster(action: dict[str, Any]) -> dict[str, int]:
+    """Per cent by cluster; a lone cluster gets everything."""
     if "cluster" in action:
-        return [{"name": action["cluster"], "weight": 100}]
-    return list(action.get("weighted_clusters", {}).get("clusters", []))
+        return {action["cluster"]: 100}
+    return {entry["name"]: entry.get("weight", 0) for entry in action.get("weighted_clusters", {}).get("clusters", [])}
 
 
 def with_routes(cancer: str, resources: list[dict[str, Any]], ours: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -23,9 +23,10 @@ from clinical_assets.rollout.routing import (
 from clinical_assets.serving.desired import DesiredState
 from clinical_assets.serving.envoy.admin import EnvoyAdmin
 from clinical_assets.serving.envoy.files import CLUSTERS, ROUTES, ConfigFile
-from clinical_assets.serving.envoy.reading import current_for, observe, retreats, with_routes
+from clinical_assets.serving.envoy.reading import current_for, observe, with_routes
 from clinical_assets.serving.envoy.resources import cluster_name, clusters_for, is_our_cluster, port_of, routes_for
 from clinical_assets.serving.locking import LockBusy, locked
+from clinical_assets.serving.observing import retreats
 from clinical_assets.serving.ports import PortError, Ports
 from clinical_assets.serving.readiness import await_model
 
@@ -37,12 +38,13 @@ Resources = list[dict[str, Any]]
 class EnvoyRouter:
     """Reads from Envoy's own dump, writes files, and returns only when Envoy reports the new version."""
 
-    def __init__(self, dataplane: Path, authority: Authority) -> None:
+    def __init__(self, dataplane: Path, authority: Authority, recreate: bool = False) -> None:
         """
         Args:
             dataplane: directory of the running supervisor; ports are read from it.
             authority: knows the signed decision records.
         """
+        self.recreate = recreate
         self.dataplane = dataplane
         self.authority = authority
         self.desired = DesiredState(dataplane)
@@ -58,6 +60,10 @@ class EnvoyRouter:
         """
         observed = observe(cancer, self._admin().routes()[1])
         return observed.state if observed else None
+
+    def last_writer(self, cancer: str) -> str:
+        """A file does not tell who wrote it."""
+        return ""
 
     def confirm(self, cancer: str, version: int, timeout: float) -> bool:
         return self._poll(lambda: self._admin().routes()[0] >= version, timeout)

@@ -1,0 +1,146 @@
+"""The Deployment, Service and autoscaler of one model: pure functions, restricted pod security."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from clinical_assets.serving.kubernetes.names import (
+    ANSWERS_PORT,
+    CANCER_LABEL,
+    COPIES_PORT,
+    MODEL_LABEL,
+    Names,
+    workload,
+)
+
+Manifest = dict[str, Any]
+APPLICATION = "clinical-model"
+DIGEST = "clinical-assets/digest"
+DRAIN_S = 15
+"""Seconds between the end of routing and SIGTERM: longer than a request may take (10 s)."""
+HOME = "/var/lib/clinical"
+
+
+@dataclass(frozen=True)
+class PodOptions:
+    """
+    Attributes:
+        image: with tag or digest; its entry point is Python with the platform installed.
+        objects_claim: PersistentVolumeClaim with the object store, mounted read-only.
+        database_secret: holds CLINICAL_DATABASE_URL.
+        keys_secret: public keys of the signers, for verifying verdicts.
+        max_replicas: above `replicas`, an autoscaler adds pods by CPU use.
+    """
+
+    image: str
+    replicas: int = 2
+    max_replicas: int = 0
+    objects_claim: str = "clinical-objects"
+    database_secret: str = "clinical-database"
+    keys_secret: str = "clinical-public-keys"
+    cpu: str = "500m"
+    memory: str = "768Mi"
+
+
+def labels(cancer: str, digest: str) -> dict[str, str]:
+    return {"app.kubernetes.io/name": APPLICATION, CANCER_LABEL: cancer, MODEL_LABEL: digest[:12]}
+
+
+def deployment(names: Names, cancer: str, digest: str, options: PodOptions) -> Manifest:
+    chosen = labels(cancer, digest)
+    spec: Manifest = {
+        "selector": {"matchLabels": chosen},
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+        "template": {"metadata": {"labels": chosen}, "spec": _pod(cancer, digest, options)},
+    }
+    if options.max_replicas <= options.replicas:
+        spec["replicas"] = options.replicas  # with an autoscaler the number is the autoscaler's
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": _metadata(names, cancer, digest), "spec": spec}
+
+
+def service(names: Names, cancer: str, digest: str) -> Manifest:
+    """For probes and metrics of one model; patients' requests go through the shared Service and its subsets."""
+    ports = [
+        {"name": name, "port": port, "targetPort": name, "appProtocol": "http"}
+        for name, port in (("answers", ANSWERS_PORT), ("copies", COPIES_PORT))
+    ]
+    spec = {"selector": labels(cancer, digest), "ports": ports}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": _metadata(names, cancer, digest), "spec": spec}
+
+
+def autoscaler(names: Names, cancer: str, digest: str, options: PodOptions) -> Manifest | None:
+    if options.max_replicas <= options.replicas:
+        return None
+    use = {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 70}}
+    spec = {
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": workload(cancer, digest)},
+        "minReplicas": options.replicas,
+        "maxReplicas": options.max_replicas,
+        "metrics": [{"type": "Resource", "resource": use}],
+    }
+    metadata = _metadata(names, cancer, digest)
+    return {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": metadata, "spec": spec}
+
+
+def _metadata(names: Names, cancer: str, digest: str) -> Manifest:
+    return {
+        "name": workload(cancer, digest),
+        "namespace": names.namespace,
+        "labels": labels(cancer, digest),
+        "annotations": {DIGEST: digest},
+    }
+
+
+def _pod(cancer: str, digest: str, options: PodOptions) -> Manifest:
+    mounts = [
+        {"name": "objects", "mountPath": f"{HOME}/objects", "readOnly": True},
+        {"name": "keys", "mountPath": f"{HOME}/keys", "readOnly": True},
+        {"name": "tmp", "mountPath": "/tmp"},
+    ]
+    container: Manifest = {
+        "name": "model",
+        "image": options.image,
+        "command": ["python", "-m", "clinical_assets.serving.model_server"],
+        "args": [
+            *("--cancer", cancer, "--digest", digest, "--home", HOME, "--host", "0.0.0.0"),
+            *("--port", str(ANSWERS_PORT), "--copies-port", str(COPIES_PORT)),
+        ],
+        "env": [{"name": "OMP_NUM_THREADS", "value": "1"}, {"name": "TMPDIR", "value": "/tmp"}],
+        "envFrom": [{"secretRef": {"name": options.database_secret}}],
+        "ports": [
+            {"name": "answers", "containerPort": ANSWERS_PORT},
+            {"name": "copies", "containerPort": COPIES_PORT},
+        ],
+        "startupProbe": _probe("/v2/health/live", failures=60),
+        "livenessProbe": _probe("/v2/health/live", failures=5),
+        "readinessProbe": _probe(f"/v2/models/{cancer}/versions/{digest}/ready", failures=2),
+        "lifecycle": {"preStop": {"sleep": {"seconds": DRAIN_S}}},
+        "resources": {"requests": {"cpu": options.cpu, "memory": options.memory}, "limits": {"memory": options.memory}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": mounts,
+    }
+    return {
+        "automountServiceAccountToken": False,
+        "terminationGracePeriodSeconds": DRAIN_S + 15,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 65532,
+            "fsGroup": 65532,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [container],
+        "volumes": [
+            {"name": "objects", "persistentVolumeClaim": {"claimName": options.objects_claim, "readOnly": True}},
+            {"name": "keys", "secret": {"secretName": options.keys_secret, "defaultMode": 0o440}},
+            {"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}},
+        ],
+    }
+
+
+def _probe(path: str, failures: int) -> Manifest:
+    return {"httpGet": {"path": path, "port": "answers"}, "periodSeconds": 2, "failureThreshold": failures}
