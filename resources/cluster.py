@@ -41,7 +41,7 @@ class KubernetesCluster(dg.ConfigurableResource):
         return KubernetesApi.connect()
 
 
-class KubernetesServing(ServingBackend):
+class ClusterServing(ServingBackend):
     """A Deployment and a Service for every model; an autoscaler if `max_replicas` is above `replicas`."""
 
     cluster: dg.ResourceDependency[KubernetesCluster]
@@ -49,7 +49,7 @@ class KubernetesServing(ServingBackend):
     replicas: int = 2
     max_replicas: int = 0
 
-    def desired_state(self) -> "KubernetesServing":  # type: ignore[override]
+    def desired_state(self) -> "KubernetesServing":
         from clinical_assets.serving.istio.reading import names_model
         from clinical_assets.serving.kubernetes.backend import KubernetesServing
         from clinical_assets.serving.kubernetes.manifests import PodOptions
@@ -67,7 +67,7 @@ class IstioTrafficRouter(TrafficRouter):
     """Istio's objects, edited in our entries only, and believed when the gateway's proxies serve them."""
 
     cluster: dg.ResourceDependency[KubernetesCluster]
-    serving: dg.ResourceDependency[KubernetesServing]
+    serving: dg.ResourceDependency[ClusterServing]
 
     def router(self) -> "IstioRouter":
         from clinical_assets.serving.istio import GatewayProxies, IstioRouter
@@ -104,7 +104,7 @@ class PrometheusTelemetry(Telemetry):
 def cluster_data_plane(ledger_store: LedgerStore) -> dict[str, Any]:
     """The three resources, configured by environment variables; the token alone is a secret."""
     cluster = KubernetesCluster()
-    serving = KubernetesServing(cluster=cluster, image=dg.EnvVar("CLINICAL_MODEL_SERVER_IMAGE"))
+    serving = ClusterServing(cluster=cluster, image=dg.EnvVar("CLINICAL_MODEL_SERVER_IMAGE"))
     router = IstioTrafficRouter(ledger_store=ledger_store, cluster=cluster, serving=serving)
     telemetry = PrometheusTelemetry(
         cluster=cluster,

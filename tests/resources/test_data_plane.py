@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from resources.cluster import IstioTrafficRouter, KubernetesServing, PrometheusTelemetry
+from resources.cluster import ClusterServing, IstioTrafficRouter, PrometheusTelemetry
 from resources.data_plane import DeploymentError, Telemetry, TrafficRouter, data_plane
 from resources.ledger_store import LedgerStore
 from resources.signer import Signer
@@ -22,11 +22,11 @@ def test_kubernetes_is_one_setting_away_and_no_secret_is_in_the_definition(monke
     plane = data_plane(LedgerStore(signer=Signer()))
     assert isinstance(plane["traffic_router"], IstioTrafficRouter)
     assert isinstance(plane["telemetry"], PrometheusTelemetry)
-    assert isinstance(plane["serving_backend"], KubernetesServing)
+    assert isinstance(plane["serving_backend"], ClusterServing)
     assert "s3cret" not in repr(plane)
 
 
 def test_an_unknown_deployment_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLINICAL_DEPLOYMENT", "swarm")
-    with pytest.raises(DeploymentError, match="swarm.*local, kubernetes"):
+    with pytest.raises(DeploymentError, match=r"swarm.*local, kubernetes"):
         data_plane(LedgerStore(signer=Signer()))
