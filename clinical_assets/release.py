@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,10 +18,12 @@ from clinical_assets.catalog import CancerType
 from clinical_assets.conformance import conformance_of
 from clinical_assets.foundation.canonical import sha256_directory, sha256_json
 from clinical_assets.gates.facts import AuditState, Predictions, ReleaseFacts, SignatureFact, SplitFacts
+from clinical_assets.gates.security_facts import SandboxRun
 from clinical_assets.gates.verdict import GateName, GateReport, Scope
 from clinical_assets.lineage import code_digest, commit, environment_digest
 from clinical_assets.references import ModelReference, VerdictReference
 from clinical_assets.release_history import ReleaseHistory
+from clinical_assets.request_path import request_path
 from clinical_assets.training_data import TrainingData, open_training_data
 from resources.ledger_store import LedgerStore
 from resources.model_registry import ModelRegistry, RegisteredModel
@@ -62,6 +65,7 @@ def gather(
     on_disk = sha256_directory(directory)
     anchor = anchor_of(records, cancer.slug, model.digest)
     scorer = load_scorer(directory, model.digest)
+    sandbox = sandbox_run(directory, model.digest, cancer.slug, object_store)
     return ReleaseFacts(
         cancer=cancer.slug,
         tier=cancer.tier,
@@ -94,6 +98,8 @@ def gather(
             "loaded": scorer.digest,
         },
         serve_score=scorer.risk,
+        serve_request=request_path(scorer),
+        sandbox=sandbox,
         lineage=lineage(cancer, model, choice, champion),
         audit=history.audit(),
         looks=history.looks(),
@@ -171,6 +177,19 @@ def standing_answer(known: VerdictReference, ledger_store: LedgerStore) -> Signe
     return signed if signed.digest == known.record else None
 
 
+def sandbox_run(directory: Path, digest: str, cancer: str, object_store: ObjectStore) -> SandboxRun:
+    """What loading did under confinement; a clean run of these very bytes and this code is not made again."""
+    from clinical_assets.gates.sandbox.client import run_in_sandbox
+
+    key = sha256_json([digest, sha256_directory(directory), code_digest("gates", "modeling"), environment_digest()])
+    known = object_store.recall("sandbox", cancer, key, SandboxRun)
+    if known is None:
+        known = run_in_sandbox(directory, digest)
+        if known.digest and not known.problem:
+            object_store.remember("sandbox", cancer, key, known)
+    return known
+
+
 _JUDGED: dict[str, GateReport] = {}
 
 
@@ -187,7 +206,7 @@ def judge(gate: GateName, facts: ReleaseFacts, cancer: CancerType) -> GateReport
             facts.audit.chain_ok, [str(item) for item in (*facts.waivers, *facts.signatures, *facts.approvals)],
             facts.audit.gaps, str(facts.reproduction), facts.policy_lock and facts.policy_lock.digest,
             facts.declared and facts.declared.digest, facts.baseline and facts.baseline.model_digest,
-            int(facts.now // 600),
+            str(facts.sandbox), int(facts.now // 600),
         ]
     )  # fmt: skip
     if key not in _JUDGED:

@@ -54,6 +54,8 @@ def verify_directory(directory: Path, signature: Path, keys: KeyStore) -> Signat
     """Whether one of our artifact keys signed exactly the files that are in `directory`."""
     if not signature.is_file():
         return SignatureState(False, f"no signature {signature.name} beside the model directory")
+    if overlooked := _overlooked(directory):
+        return SignatureState(False, f"not covered by the signature: {', '.join(overlooked)}")
     from model_signing import verifying
 
     problem = f"{keys.directory}: no public artifact key; copy the signer's .pub file here to verify"
@@ -65,6 +67,14 @@ def verify_directory(directory: Path, signature: Path, keys: KeyStore) -> Signat
         else:
             return SignatureState(True)
     return SignatureState(False, problem)
+
+
+def _overlooked(directory: Path) -> list[str]:
+    """What model-signing passes over: git's files, and directories that hold no file."""
+    entries = list(directory.rglob("*"))
+    git = [entry for entry in entries if entry.relative_to(directory).parts[0].startswith(".git")]
+    empty = [entry for entry in entries if entry.is_dir() and not entry.is_symlink() and not any(entry.iterdir())]
+    return sorted({entry.relative_to(directory).as_posix() for entry in (*git, *empty)})
 
 
 def _artifact_key(keys: KeyStore) -> tuple[Path, str]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from clinical_assets.gates.cdisc_core import Conformance
     from clinical_assets.gates.declarations import DeclaredUse
+    from clinical_assets.gates.security_facts import EnvironmentFacts, SandboxRun, ServedAnswer
     from clinical_assets.trials.contract import CohortContract
 
 
@@ -225,6 +226,10 @@ class ReleaseFacts:
     baseline: the person-approved model to which the change plan compares; None when no other model was approved.
     exports: tables that would leave the platform with this release; row-level data never should.
     serve_score: the serving path: canonical feature frame -> (n,) risks, with input handling as in the server.
+    serve_request: the serving path from the bytes of a request's body on, with the server's own validation.
+    sandbox: one load and prediction of the artifact in a confined process.
+    environment: what every release of this environment shares: distributions, bill of materials, lock, known
+        vulnerabilities, credentials in files, container files and manifests.
     cv_choice: what the search chose and why (stored with the record, not judged).
     lineage: data_digest, features_digest, split_digest, policy_digest, contract_digest, lock_digest, commit,
         clean (bool), code_digest (sha256 over the source files; identifies uncommitted code), seed, parameters,
@@ -278,3 +283,6 @@ class ReleaseFacts:
     waivers: tuple[VerifiedWaiver, ...] = ()
     artifacts_text: Mapping[str, str] = field(default_factory=dict)
     known_contacts: tuple[str, ...] = ()
+    serve_request: Callable[[bytes], ServedAnswer] | None = None
+    sandbox: SandboxRun | None = None
+    environment: EnvironmentFacts | None = None

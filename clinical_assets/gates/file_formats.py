@@ -12,6 +12,11 @@ EXECUTABLE_MEMBERS = (".pkl", ".pickle", ".joblib", ".dill", ".py", ".pyc", ".so
 MAX_HEADER = 100_000_000
 
 
+def model_files(directory: Path) -> list[Path]:
+    """Every file below `directory`, links and special files included."""
+    return sorted(path for path in directory.rglob("*") if not path.is_dir() or path.is_symlink())
+
+
 def format_problem(path: Path, allowed: Sequence[str]) -> str | None:
     """Why the file may not be part of a model, or None.
 

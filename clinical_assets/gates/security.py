@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from clinical_assets.foundation.canonical import sha256_directory
+from clinical_assets.gates import (  # noqa: F401  they register their checks
+    artifact_code,
+    artifact_data,
+    confinement,
+    membership,
+    request_fuzz,
+    robustness,
+)
 from clinical_assets.gates.checks import Case, Finding, check, run_gate
 from clinical_assets.gates.facts import ReleaseFacts
-from clinical_assets.gates.file_formats import format_problem
+from clinical_assets.gates.file_formats import format_problem, model_files
 from clinical_assets.gates.policy import GatePolicy
 from clinical_assets.gates.thresholds import SecurityPolicy
 from clinical_assets.gates.verdict import GateName, GateReport, Verdict
@@ -20,15 +27,11 @@ def judge(facts: ReleaseFacts, policy: GatePolicy) -> GateReport:
     return run_gate(GATE, facts, policy)
 
 
-def model_files(facts: ReleaseFacts) -> list[Path]:
-    return sorted(path for path in facts.model_dir.rglob("*") if not path.is_dir() or path.is_symlink())
-
-
 @check(GATE, "SE1", "Data-only formats", "files that are not plain data")
 def artifact_formats(case: Case) -> Finding:
     """Type on the allow-list, and content of that type: a pickle renamed to .json is found."""
     allowed = case.policy.security.allowed_suffixes
-    files = model_files(case.facts)
+    files = model_files(case.facts.model_dir)
     problems = {
         path.relative_to(case.facts.model_dir).as_posix(): problem
         for path in files

@@ -11,7 +11,7 @@ from clinical_assets.gates.verdict import CheckResult, GateName, GateReport, Sco
 NON_INFERIORITY = frozenset({"MP9", "MP10"})
 """INCONCLUSIVE here grants `shadow`: the paired evidence collected there decides."""
 
-SAMPLE_SIZE = frozenset({"DQ17", "BI1", "BI2", "BI5", "BI6", "BI7", "BI12"})
+SAMPLE_SIZE = frozenset({"DQ17", "BI1", "BI2", "BI5", "BI6", "BI7", "BI12", "SE13"})
 """Checks that are INCONCLUSIVE only because a cohort, or a group in it, is small. The research tier tolerates them."""
 
 SIMULATED = frozenset({"RG21"})

@@ -52,6 +52,51 @@ def test_a_removed_file_shows(model: Path, signature: Path, keys: KeyStore) -> N
     assert not verify_directory(model, signature, keys).ok
 
 
+@pytest.mark.parametrize("name", [".gitignore", ".gitattributes", ".git/hook.py", ".github/workflow.py", ".hidden"])
+def test_a_file_that_hides_behind_a_customary_name_shows(
+    name: str, model: Path, signature: Path, keys: KeyStore
+) -> None:
+    (model / name).parent.mkdir(exist_ok=True)
+    (model / name).write_text("")
+    state = verify_directory(model, signature, keys)
+    assert not state.ok
+    assert name.split("/")[0] in state.problem
+
+
+def test_an_empty_directory_shows(model: Path, signature: Path, keys: KeyStore) -> None:
+    (model / "later").mkdir()
+    assert "later" in verify_directory(model, signature, keys).problem
+
+
+def test_a_renamed_file_shows(model: Path, signature: Path, keys: KeyStore) -> None:
+    (model / "model.json").rename(model / "card.json")
+    state = verify_directory(model, signature, keys)
+    assert not state.ok
+    assert "card.json" in state.problem
+
+
+def test_one_changed_bit_shows(model: Path, signature: Path, keys: KeyStore) -> None:
+    weights = model / "nested" / "weights.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[17] ^= 1
+    weights.write_bytes(data)
+    assert not verify_directory(model, signature, keys).ok
+
+
+@pytest.mark.parametrize("replaces_a_file", [True, False])
+def test_a_link_shows_even_to_the_same_content(
+    replaces_a_file: bool, model: Path, signature: Path, keys: KeyStore, tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside.json"
+    outside.write_bytes((model / "model.json").read_bytes())
+    if replaces_a_file:
+        (model / "model.json").unlink()
+    (model / ("model.json" if replaces_a_file else "link.json")).symlink_to(outside)
+    state = verify_directory(model, signature, keys)
+    assert not state.ok
+    assert "symlink" in state.problem
+
+
 def test_the_signature_of_another_key_does_not_verify(model: Path, keys: KeyStore, tmp_path: Path) -> None:
     foreign = KeyStore(tmp_path / "foreign")
     path = model.with_name("m.sig")

@@ -25,11 +25,13 @@ from clinical_assets.gates.facts import (
     TestLook,
 )
 from clinical_assets.gates.policy import GatePolicy
+from clinical_assets.gates.sandbox.client import run_in_sandbox
 from clinical_assets.gates.verdict import CheckResult, GateReport
 from clinical_assets.modeling.artifact import load_scorer, publish_model
 from clinical_assets.modeling.options import ModelOptions
 from clinical_assets.modeling.search import search
 from clinical_assets.release import data_facts
+from clinical_assets.request_path import request_path
 from clinical_assets.trials.snapshot import SnapshotStore, ingest
 from resources.object_store import ObjectStore
 
@@ -49,6 +51,7 @@ def release(slug: str) -> ReleaseFacts:
     path = publish_model(found.candidate, ROOT / "models", cancer.contract, slug, {"seed": found.seed})
     digest = path.name
     tested = predict(found.candidate, test, cancer.contract)
+    scorer = load_scorer(path, digest)
     cross = out_of_fold(found.out_of_fold, found.subject_ids)
     return ReleaseFacts(
         cancer=slug,
@@ -69,7 +72,9 @@ def release(slug: str) -> ReleaseFacts:
         model_dir=path,
         model_digest=digest,
         digests={"evaluated": digest, "signed": digest, "logged": digest, "deployed": None},
-        serve_score=load_scorer(path, digest).risk,
+        serve_score=scorer.risk,
+        serve_request=request_path(scorer),
+        sandbox=run_in_sandbox(path, digest),
         lineage=lineage(cancer.contract.digest, snapshot.sha256, split.digest(frame)),
         audit=AuditState(True, 12),
         signature_ok=True,

@@ -91,7 +91,7 @@ def test_a_thin_cohort_gets_traffic_in_the_research_tier_only():
     reports = judge(release("breast_fna"), POLICY)
     assert scope(reports, Tier.RESEARCH, (), NOW) is Scope.TRAFFIC
     assert scope(reports, Tier.CLINICAL, (), NOW) is Scope.NONE
-    assert {limit.check_id for limit in limits(reports, Tier.CLINICAL, (), NOW)} == SAMPLE_SIZE - {"BI7"}
+    assert {limit.check_id for limit in limits(reports, Tier.CLINICAL, (), NOW)} == SAMPLE_SIZE - {"BI7", "SE13"}
 
 
 def test_broken_facts_are_errors_not_crashes():

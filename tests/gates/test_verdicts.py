@@ -116,7 +116,7 @@ def test_inconclusive_non_inferiority_grants_shadow_in_the_clinical_tier(tier):
 
 
 def test_inconclusive_sample_size_is_tolerated_by_the_research_tier_only():
-    thin = reports(DQ17=Verdict.INCONCLUSIVE, BI1=Verdict.INCONCLUSIVE, BI2=Verdict.INCONCLUSIVE)
+    thin = reports(**dict.fromkeys(SAMPLE_SIZE, Verdict.INCONCLUSIVE))
     assert scope(thin, Tier.RESEARCH, (), NOW) is Scope.TRAFFIC
     assert scope(thin, Tier.CLINICAL, (), NOW) is Scope.NONE
 
