@@ -15,11 +15,9 @@ import numpy as np
 import pandas as pd
 
 from clinical_assets.trials.contract import CohortContract, Column
+from clinical_assets.trials.small_cells import HIDDEN, SMALLEST_CELL
 
-SMALLEST_SHOWN = 11
-"""Patients from which a number is shown (CMS cell size suppression policy)."""
-WITHHELD = "<11"
-ALSO_WITHHELD = "withheld"
+WITHHELD = "withheld"
 
 
 @dataclass(frozen=True)
@@ -51,16 +49,18 @@ def row_flow(manifest: Mapping[str, Any]) -> tuple[FlowStep, ...]:
     for name, rows in steps[1:]:
         left_out = told[-1][1] - rows
         waiting.append(name)
-        if 0 < left_out < SMALLEST_SHOWN:
+        if 0 < left_out < SMALLEST_CELL:
             continue
         told.append(("; ".join(waiting), rows, left_out))
         waiting = []
-    if not waiting:
-        return tuple(FlowStep(*step) for step in told)
-    if len(told) == 1:
-        return (FlowStep(told[0][0], ALSO_WITHHELD, 0), FlowStep("; ".join(waiting), rows, WITHHELD))
-    name, _, left_out = told.pop()
-    told.append(("; ".join([name, *waiting]), rows, told[-1][1] - rows))
+    while waiting and len(told) > 1:
+        name, _, _ = told.pop()
+        waiting.insert(0, name)
+        if told[-1][1] - rows >= SMALLEST_CELL:
+            told.append(("; ".join(waiting), rows, told[-1][1] - rows))
+            waiting = []
+    if waiting:
+        return (FlowStep(told[0][0], WITHHELD, 0), FlowStep("; ".join(waiting), rows, HIDDEN))
     return tuple(FlowStep(*step) for step in told)
 
 
@@ -70,7 +70,7 @@ class TableOne:
 
     groups: tuple[str, ...]
     rows: tuple[tuple[str, str, tuple[str, ...]], ...]
-    note: str = f"Cells of 1 to {SMALLEST_SHOWN - 1} patients are withheld, and cells from which they would follow."
+    note: str = f"Cells of 1 to {SMALLEST_CELL - 1} patients are withheld, and cells from which they would follow."
 
     def records(self) -> list[dict[str, str]]:
         """One dictionary per row, keys `characteristic`, `level` and the groups."""
@@ -103,7 +103,7 @@ def by_column(frame: pd.DataFrame, name: str) -> dict[str, pd.DataFrame]:
     """The rows per value of a column (a site); values with too few patients to be shown are pooled as "other"."""
     values = frame[name].astype(object).where(frame[name].notna(), "not reported").astype(str)
     counts = values.value_counts()
-    small = set(counts.index[counts < SMALLEST_SHOWN])
+    small = set(counts.index[counts < SMALLEST_CELL])
     pooled = values.where(~values.isin(small), "other")
     return {str(value): frame.loc[pooled == value] for value in sorted(pooled.unique())}
 
@@ -132,8 +132,8 @@ def _summary(name: str, held: Sequence[pd.Series]) -> list[tuple[str, str, tuple
     cells = []
     for values in held:
         known = pd.to_numeric(values, errors="coerce").dropna()
-        if len(known) < SMALLEST_SHOWN:
-            cells.append(WITHHELD if len(known) else "none")
+        if len(known) < SMALLEST_CELL:
+            cells.append(HIDDEN if len(known) else "none")
             continue
         low, middle, high = np.quantile(known, (0.25, 0.5, 0.75))
         cells.append(f"{middle:.4g} [{low:.4g}, {high:.4g}]")
@@ -159,7 +159,7 @@ def _suppressed(counts: np.ndarray) -> list[list[str]]:
     The sizes of the groups are shown, and those of the levels may be known from elsewhere: a cell withheld alone would
     follow from the others. Then the next smallest that is not zero goes too.
     """
-    small = (counts > 0) & (counts < SMALLEST_SHOWN)
+    small = (counts > 0) & (counts < SMALLEST_CELL)
     hidden = small.copy()
     before = -1
     while hidden.sum() != before:
@@ -171,11 +171,11 @@ def _suppressed(counts: np.ndarray) -> list[list[str]]:
                     line[left[np.argmin(amounts[left])]] = True
     totals = counts.sum(axis=0)
     texts = [[_shown(int(count), int(total)) for count, total in zip(row, totals, strict=True)] for row in counts]
-    texts = np.where(hidden, ALSO_WITHHELD, np.array(texts, dtype=object))
-    return np.where(small, WITHHELD, texts).tolist()
+    texts = np.where(hidden, WITHHELD, np.array(texts, dtype=object))
+    return np.where(small, HIDDEN, texts).tolist()
 
 
 def _shown(count: int, total: int = 0) -> str:
-    if 0 < count < SMALLEST_SHOWN:
-        return WITHHELD
+    if 0 < count < SMALLEST_CELL:
+        return HIDDEN
     return f"{count} ({count / total:.1%})" if total else str(count)

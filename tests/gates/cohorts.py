@@ -14,6 +14,7 @@ import pandas as pd
 
 from clinical_assets.catalog import load_catalog
 from clinical_assets.evaluation import out_of_fold, predict
+from clinical_assets.gates import judging  # noqa: F401 - registers every check
 from clinical_assets.gates.checks import REGISTER, Case
 from clinical_assets.gates.facts import (
     AuditState,
@@ -48,7 +49,7 @@ def release(slug: str) -> ReleaseFacts:
     frame, split = snapshot.read(), cancer.subject_split
     train, test = split.parts(frame)
     found = search(train, cancer.contract, ModelOptions(families=("cox",)))
-    path = publish_model(found.candidate, ROOT / "models", cancer.contract, slug, {"seed": found.seed})
+    path = publish_model(found.candidate, ROOT / "models", cancer.contract, slug, {"snapshot": snapshot.digest})
     digest = path.name
     tested = predict(found.candidate, test, cancer.contract)
     scorer = load_scorer(path, digest)

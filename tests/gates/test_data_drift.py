@@ -5,18 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import chi2_contingency, wasserstein_distance
 
+from clinical_assets.catalog import load_catalog
 from clinical_assets.gates import data_quality
 from clinical_assets.gates.distances import categorical_drift, numeric_drift
 from clinical_assets.gates.drift import domain_auc, leading_features
 from clinical_assets.gates.outcome_shift import difference, event_rates, proportion
 from clinical_assets.gates.reference_cohort import Comparison
 from clinical_assets.gates.verdict import Verdict
+from clinical_assets.release import champion_training_frame
+from resources.object_store import ObjectStore
 
-from .cohorts import POLICY, checked, cohort, with_contract, with_frames
+from .cohorts import POLICY, ROOT, checked, cohort, release, with_contract, with_frames
 
 
 class TestDistances:
@@ -139,6 +143,16 @@ class TestOutcomeShift:
         late = facts.test["time"] > 730
         short = facts.test.assign(time=facts.test["time"].clip(upper=730), event=facts.test["event"].where(~late, 0))
         assert checked(with_frames(facts, test=short), "DQ13").verdict is Verdict.PASS
+
+
+def test_the_champions_training_data_come_from_its_own_snapshot(tmp_path):
+    facts, cancer = release("colon"), load_catalog()["colon"]
+    store = ObjectStore(root=str(ROOT))
+    assert champion_training_frame(cancer, "", store) is None
+    frame = champion_training_frame(cancer, facts.model_digest, store)
+    pd.testing.assert_frame_equal(frame, facts.train)
+    (tmp_path / "models").symlink_to(ROOT / "models")
+    assert champion_training_frame(cancer, facts.model_digest, ObjectStore(root=str(tmp_path))) is None
 
 
 def test_missing_values_are_compared_with_the_champions_data():
