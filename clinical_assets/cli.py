@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from clinical_assets.commands import cancers, evidence, gates, new_cancer
+from clinical_assets.commands import audit, cancers, evidence, gates, keys, new_cancer, reproduce, signatures
 from clinical_assets.foundation.files import write_atomic
 from clinical_assets.foundation.home import Home
 
@@ -127,9 +127,15 @@ def backfill(
 
 app.command()(new_cancer.new_cancer)
 app.command()(gates.gate)
-app.command()(gates.waive)
 app.command()(evidence.evidence)
 app.command()(evidence.verify)
+app.command()(signatures.approve)
+app.command()(signatures.waive)
+app.command()(signatures.amend_policy)
+app.command()(signatures.revoke)
+app.command()(reproduce.reproduce)
+app.add_typer(keys.app, name="keys")
+app.add_typer(audit.app, name="audit")
 
 
 @app.command()
@@ -166,26 +172,6 @@ def status() -> None:
             last.action if last else "-", last.reason if last else "waiting for the first tick",
         )  # fmt: skip
     console.print(table)
-
-
-@app.command()
-def approve(
-    cancer: Cancer,
-    name: Annotated[str, typer.Option(help="who signs; the key of this name is made on first use")],
-    role: Annotated[str, typer.Option(help="in which capacity, e.g. oncologist")],
-    days: Annotated[float, typer.Option(help="for how long the approval stands")] = 30.0,
-) -> None:
-    """Sign the open rollout's last step to 100 %, with a name, a role and a date."""
-    from clinical_assets.approvals import approve as sign
-    from clinical_assets.catalog import load_catalog
-    from resources.data_plane import data_plane
-
-    store = _ledger_store()
-    signed = sign(store, data_plane(store)["traffic_router"], load_catalog()[cancer].slug, name, role, days)
-    approval = signed.statement
-    console.print(
-        f"{name} approved model {approval.model_digest[:12]} until {approval.expires_utc} ({signed.digest[:12]})"
-    )
 
 
 @app.command()
@@ -231,7 +217,7 @@ def _ledger_store():
 def main() -> None:
     """Run the command line; expected errors end with one line and exit code 2."""
     from clinical_assets.audit.decision import Refused
-    from clinical_assets.audit.keys import KeyPermissionError
+    from clinical_assets.audit.keys import KeyPermissionError, UnknownKeyError
     from clinical_assets.audit.statements import StatementRefused
     from clinical_assets.foundation.home import StateDirectoryError
     from clinical_assets.rollout.entries import LedgerError
@@ -241,7 +227,7 @@ def main() -> None:
 
     expected = (
         ValueError, Refused, KeyPermissionError, StatementRefused, StateDirectoryError, LedgerError, DataPlaneError,
-        AlreadyRunning, PortError,
+        AlreadyRunning, PortError, UnknownKeyError,
     )  # fmt: skip
     code = 0
     try:

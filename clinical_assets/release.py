@@ -54,8 +54,9 @@ def gather(
     directory = object_store.models / model.digest
     predictions = object_store.path("predictions", cancer.slug, model.digest)
     choice = json.loads((predictions / "choice.json").read_text())
-    signature = verify_directory(directory, directory.with_name(f"{model.digest}.sig"), ledger_store.signer.key_store())
     records = ledger_store.records()
+    signed = directory.with_name(f"{model.digest}.sig")
+    signature = verify_directory(directory, signed, ledger_store.signer.key_store(), records.revocations.now().keys)
     now = time.time()
     history = ReleaseHistory(cancer, model, ledger_store, now)
     presented = (

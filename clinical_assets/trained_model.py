@@ -15,7 +15,7 @@ from clinical_assets.lineage import code_digest
 from clinical_assets.partitions import cancer_types
 from clinical_assets.references import FeaturesReference, ModelReference
 from clinical_assets.release import AUTHOR
-from clinical_assets.training_data import TrainingData, open_training_data
+from clinical_assets.training_data import TrainingData, open_training_data, provenance
 from resources.ledger_store import LedgerStore
 from resources.model_registry import ModelRegistry
 from resources.object_store import ObjectStore
@@ -126,13 +126,8 @@ def _publish(
     from clinical_assets.audit.artifact_signature import sign_directory
     from clinical_assets.modeling.artifact import publish_model
 
-    provenance = {
-        "data_status": cancer.source.data_status,
-        "features": features.digest,
-        "snapshot": features.snapshot.digest,
-        "input": input_sha,
-    }
-    directory = publish_model(found.candidate, object_store.models, cancer.contract, cancer.slug, provenance)
+    origin = provenance(cancer, features, input_sha)
+    directory = publish_model(found.candidate, object_store.models, cancer.contract, cancer.slug, origin)
     digest = directory.name
     signature = directory.with_name(f"{digest}.sig")
     if not signature.exists():

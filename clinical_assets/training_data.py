@@ -48,3 +48,13 @@ def open_training_data(cancer: CancerType, reference: FeaturesReference, store: 
     split = cancer.subject_split
     train, test = split.parts(cohort)
     return TrainingData(snapshot, train, test, split.digest(cohort))
+
+
+def provenance(cancer: CancerType, features: FeaturesReference, input_sha: str) -> dict[str, str]:
+    """What a model's own file says about where it comes from."""
+    return {
+        "data_status": cancer.source.data_status,
+        "features": features.digest,
+        "snapshot": features.snapshot.digest,
+        "input": input_sha,
+    }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,8 +51,8 @@ def sign_directory(directory: Path, signature: Path, keys: KeyStore) -> str:
     return key_id
 
 
-def verify_directory(directory: Path, signature: Path, keys: KeyStore) -> SignatureState:
-    """Whether one of our artifact keys signed exactly the files that are in `directory`."""
+def verify_directory(directory: Path, signature: Path, keys: KeyStore, revoked: Collection[str] = ()) -> SignatureState:
+    """Whether one of our artifact keys, none of the `revoked`, signed exactly the files that are in `directory`."""
     if not signature.is_file():
         return SignatureState(False, f"no signature {signature.name} beside the model directory")
     if overlooked := _overlooked(directory):
@@ -60,6 +61,9 @@ def verify_directory(directory: Path, signature: Path, keys: KeyStore) -> Signat
 
     problem = f"{keys.directory}: no public artifact key; copy the signer's .pub file here to verify"
     for public in sorted(keys.directory.glob(f"{KEY_NAME}.*.pub")):
+        if public.name.split(".")[-2] in revoked:
+            problem = f"{public.name}: this key was revoked; train again to sign with another"
+            continue
         try:
             verifying.Config().use_elliptic_key_verifier(public_key=public).verify(directory, signature)
         except Exception as error:  # model-signing raises many types for a signature that does not verify

@@ -124,10 +124,22 @@ class KeyStore:
         for public in sorted(self.directory.glob("*.pub")):
             name, key_id = public.name.removesuffix(".pub").rsplit(".", 1)
             private = self._path(name, "key")
-            newest = max(self.directory.glob(f"{name}.*.pub"), key=lambda path: path.stat().st_mtime_ns)
-            current = private.exists() and newest == public
+            current = private.exists() and self._newest(name) == public
             found.append(KeyInfo(name, key_id, current, current and is_protected(private.read_bytes())))
         return found
+
+    def needs_passphrase(self, name: str) -> bool:
+        path = self._path(name, "key")
+        return path.exists() and is_protected(path.read_bytes())
+
+    def current(self, name: str) -> str:
+        """Identity of the key with which `name` signs now. Raises UnknownKeyError when there is none."""
+        if not self._path(name, "key").exists():
+            raise UnknownKeyError(f"{self.directory}: {name} has no private key here; see `clinical keys list`")
+        return self._newest(name).name.removesuffix(".pub").rsplit(".", 1)[1]
+
+    def _newest(self, name: str) -> Path:
+        return max(self.directory.glob(f"{name}.*.pub"), key=lambda path: path.stat().st_mtime_ns)
 
     def discard(self, name: str) -> None:
         """Remove the private key of `name`, if there is one; what it signed can still be verified."""

@@ -20,7 +20,7 @@ from clinical_assets.audit.log import AuditLog
 from clinical_assets.audit.record_table import append_signed, chain, records, signed_bytes
 from clinical_assets.audit.revocations import Kind, Revocations
 from clinical_assets.audit.seals import Seal
-from clinical_assets.audit.statement_store import StatementStore
+from clinical_assets.audit.statement_store import StatementStore, statements
 from clinical_assets.foundation.canonical import sha256_bytes
 from clinical_assets.foundation.clock import SECONDS_PER_DAY, utc_iso
 from clinical_assets.gates.facts import utc_seconds
@@ -127,6 +127,19 @@ class RecordStore:
             return None
         record = DecisionRecord.model_validate_json(row.body)
         return SignedRecord(row.body_sha256, record, row.signature, row.key_id, record.scope)
+
+    def named(self, beginning: str) -> list[tuple[Kind, str, str]]:
+        """Models, records and statements whose digest begins so: what each is, its digest, its cancer type."""
+        models = select(records.c.model_digest, records.c.cancer).where(records.c.kind == "decision")
+        issued = select(records.c.body_sha256, records.c.cancer).where(records.c.kind == "decision")
+        signed = select(statements.c.body_sha256, statements.c.cancer)
+        with snapshot(self.engine) as connection:
+            return [
+                (kind, digest, cancer)
+                for kind, query in ((Kind.MODEL, models), (Kind.RECORD, issued), (Kind.STATEMENT, signed))
+                for digest, cancer in connection.execute(query.distinct())
+                if digest.startswith(beginning)
+            ]
 
     def first_issued(self, model_digest: str) -> str | None:
         """When the gates first judged a model; None before that."""

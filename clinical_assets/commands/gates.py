@@ -1,9 +1,8 @@
-"""`clinical gate` and `clinical waive`: what the five gates say, why, and the signed way out of "cannot tell"."""
+"""`clinical gate`: what the five gates say, and why."""
 
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -54,40 +53,6 @@ def gate(
         document = {"scope": granted, "gates": {name: report.model_dump(mode="json") for name, report in shown.items()}}
         write_atomic(json_file, json.dumps(document, indent=2).encode())
     raise typer.Exit(0 if granted is Scope.TRAFFIC else 1)
-
-
-def waive(
-    cancer: Cancer,
-    check: Annotated[str, typer.Argument(help="id of the inconclusive check, e.g. MP9")],
-    name: Annotated[str, typer.Option(help="who signs; the key of this name is made on first use")],
-    reason: Annotated[str, typer.Option(help="why the release may go on all the same, for the record")],
-    scope: Annotated[str, typer.Option(help="how far: shadow or traffic")] = "shadow",
-    days: Annotated[float, typer.Option(min=0.01, help="for how long the waiver stands")] = 30.0,
-) -> None:
-    """Accept, with name, reason and expiry, that one check on the standing model is inconclusive.
-
-    A failing check cannot be waived. The next run of the gates takes the waiver into account.
-    """
-    from clinical_assets.audit.statements import Waiver, lasting
-    from clinical_assets.catalog import load_catalog
-    from clinical_assets.gates.verdict import Scope
-    from clinical_assets.waivers import require_waivable
-    from resources.ledger_store import LedgerStore
-    from resources.signer import Signer
-
-    slug = load_catalog()[cancer].slug
-    store = LedgerStore(signer=Signer())
-    digest = require_waivable(slug, check, store)
-    term = lasting(time.time(), days)
-    waiver = Waiver(
-        cancer=slug, model_digest=digest, check_id=check, scope=Scope(scope), signer=name, reason=reason,
-        issued_utc=term["issued_utc"], expires_utc=term["expires_utc"],
-    )  # fmt: skip
-    signed = store.records().statements.sign(waiver, store.signer.key_store().signer(name))
-    console.print(
-        f"{name} waived {check} for {slug}, model {digest[:12]}, up to {scope}, until {waiver.expires_utc} "
-        f"({signed.digest[:12]}); `clinical backfill {slug}` judges again"
-    )
 
 
 def _show(report: GateReport, everything: bool, explain: bool) -> None:

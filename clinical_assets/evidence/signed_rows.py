@@ -43,15 +43,17 @@ def audit_extract(engine: Engine, model_digest: str, signer: Signer) -> tuple[li
 
 
 def decision_rows(engine: Engine, model_digest: str) -> list[Row]:
-    """The latest decision record of a model, and every revocation of it."""
+    """The latest decision record of a model, and every withdrawal of it: of the model, the record, or its key."""
     with snapshot(engine) as connection:
-        rows = _about(connection, records, model_digest)
-    decisions = [row for row in rows if row["kind"] == "decision"]
-    return decisions[-1:] + [row for row in rows if row["kind"] == "revocation"]
+        decisions = [row for row in _about(connection, records, model_digest) if row["kind"] == "decision"][-1:]
+        subjects = [model_digest, *(row[name] for row in decisions for name in ("body_sha256", "key_id"))]
+        withdrawn = select(records).where(records.c.model_digest.in_(subjects), records.c.kind != "decision")
+        found = connection.execute(withdrawn.order_by(records.c.seq)).mappings()
+        return decisions + [dict(row) for row in found]
 
 
 def statement_rows(engine: Engine, model_digest: str) -> list[Row]:
-    """Every approval and waiver filed under a model."""
+    """Every approval, waiver and amendment filed under a model."""
     with snapshot(engine) as connection:
         return _about(connection, statements, model_digest)
 

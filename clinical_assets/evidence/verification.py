@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from clinical_assets.audit.decision import DecisionRecord
 from clinical_assets.audit.keys import PLATFORM
 from clinical_assets.audit.seals import Seal
+from clinical_assets.audit.statements import key_name
 from clinical_assets.evidence.bundle import FORMAT, MANIFEST, REPORT, SIGNATURE, manifest_bytes
 from clinical_assets.evidence.citation import faults, resolve, rounding_fault
 from clinical_assets.evidence.keyring import KeyRing, model_signature_problem, trusted_key
@@ -190,7 +191,7 @@ def decision_record(bundle: Bundle, now: float, fault: Report) -> str:
 def in_force(bundle: Bundle, now: float, fault: Report) -> str:
     record = bundle.json("records/decision.json")
     for name, row in bundle.signed("records"):
-        if row["kind"] == "revocation":
+        if row["kind"] != "decision":
             content = bundle.json(name)
             fault(f"REVOKED on {content['revoked_utc']} by {content['actor']}: {content['reason']}")
     if now < utc_seconds(record["issued_utc"]):
@@ -205,12 +206,12 @@ def statements(bundle: Bundle, now: float, fault: Report) -> str:
     for name, row in bundle.signed("statements"):
         count += 1
         content = bundle.json(name)
-        signer = str(content.get("name") or content.get("signer"))
+        signer = key_name(str(content.get("name") or content.get("signer")))
         own = signer != PLATFORM and bundle.keys.verify(str(row["key_id"]), signed_bytes(row), row["signature"], signer)
         _check_row(bundle, "statements", name, row, own, fault)
         if content["model_digest"] != bundle.json(MANIFEST)["model_digest"]:
             fault(f"{name}: about another model")
-    return f"{count} approvals and waivers, each signed by the person it names"
+    return f"{count} approvals, waivers and amendments, each signed by the person it names"
 
 
 def model_signature(bundle: Bundle, now: float, fault: Report) -> str:

@@ -123,8 +123,7 @@ def _data(facts: ReleaseFacts, declared: DeclaredUse, baseline: Baseline) -> Ite
     yield Difference("rows of data", *rows, f"at least {plan.min_rows:.0%} of them", inside)
     if plan.later_cut:
         cuts = (was.get("data_cut"), now.get("data_cut"))
-        inside = str(cuts[1]) >= str(cuts[0]) if cuts[0] and cuts[1] else cuts[0] in (None, "")
-        yield Difference("data cut", *cuts, "the same or later", inside)
+        yield Difference("data cut", *cuts, "the same, later, or none", _no_earlier(*cuts))
     if plan.site_column and plan.sites and plan.site_column in facts.train.columns:
         column = pd.concat([facts.train[plan.site_column], facts.test[plan.site_column]]).dropna()
         foreign = sorted(set(column.astype(str)) - set(plan.sites))
@@ -155,6 +154,13 @@ def _shift(item: str, before: Any, now: Any, most: float) -> Difference:
     known = isinstance(before, int | float) and isinstance(now, int | float)
     inside = abs(float(now) - float(before)) <= most + 1e-12 if known else None
     return Difference(item, before, now, f"within {most:g}", inside)
+
+
+def _no_earlier(before: Any, now: Any) -> bool | None:
+    """ISO dates; no cut means all follow-up there is, of which an earlier cut cannot be told from a later one."""
+    if not now:
+        return True
+    return str(now) >= str(before) if before else None
 
 
 def _source(manifest: Mapping[str, Any]) -> str:
