@@ -16,6 +16,7 @@ from clinical_assets.audit.artifact_signature import verify_directory
 from clinical_assets.audit.decision import Refused, SignedRecord
 from clinical_assets.catalog import CancerType
 from clinical_assets.conformance import conformance_of
+from clinical_assets.evidence.declared import DECLARED, declared_card
 from clinical_assets.foundation.canonical import sha256_directory, sha256_json
 from clinical_assets.gates.facts import AuditState, Predictions, ReleaseFacts, SignatureFact, SplitFacts
 from clinical_assets.gates.security_facts import SandboxRun
@@ -118,6 +119,7 @@ def gather(
             "model.json": (directory / "model.json").read_text(),
             "manifest.json": data.snapshot.manifest.model_dump_json(),
             "context_of_use.json": cancer.context_of_use.model_dump_json(),
+            DECLARED: declared_card(cancer, model.family, data.snapshot.manifest.model_dump(mode="json")),
         },
         known_contacts=tuple(owner for owner in cancer.owners if "@" in owner),
     )

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, text
 
+from tests.servers import absent
+
 _numbers = count(1)
 
 
@@ -24,7 +26,7 @@ def postgresql_server() -> Iterator[str]:
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     binaries = found[-1].parent if found else Path(shutil.which("initdb") or "/nowhere/initdb").parent
     if not (binaries / "initdb").exists():
-        pytest.skip("PostgreSQL is not installed: no initdb in /usr/lib/postgresql or on PATH")
+        absent("PostgreSQL is not installed: no initdb in /usr/lib/postgresql or on PATH")
     as_user: list[str] = []
     root = Path(tempfile.mkdtemp(prefix="pg-"))
     root.chmod(0o755)
@@ -32,7 +34,7 @@ def postgresql_server() -> Iterator[str]:
         try:
             user = pwd.getpwnam("postgres")
         except KeyError:
-            pytest.skip("PostgreSQL refuses to run as root and there is no user postgres")
+            absent("PostgreSQL refuses to run as root and there is no user postgres")
         os.chown(root, user.pw_uid, user.pw_gid)
         as_user = ["runuser", "-u", "postgres", "--"]
     with socket.socket() as probe:

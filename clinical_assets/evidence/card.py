@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from clinical_assets.evidence.citation import cite
@@ -13,15 +13,17 @@ from clinical_assets.gates.verdict import Verdict
 if TYPE_CHECKING:
     from clinical_assets.audit.decision import DecisionRecord
     from clinical_assets.catalog import CancerType
+    from clinical_assets.gates.verdicts import Limit
     from clinical_assets.trials.column import Column
 
 RECORD, METRICS, COHORT = "records/decision.json", "metrics.json", "tables/cohort.json"
 
 
 def model_card(cancer: CancerType, record: DecisionRecord, measures: Mapping[str, Any], model: Mapping[str, Any],
-               manifest: Mapping[str, Any]) -> dict[str, Any]:  # fmt: skip
+               manifest: Mapping[str, Any], in_the_way: Iterable[Limit]) -> dict[str, Any]:  # fmt: skip
     """
     Args:
+        in_the_way: why the record does not grant more.
         model: `name` and `family` of the model, from its own directory.
         manifest: of the snapshot that the model was trained and tested on.
     """
@@ -40,6 +42,7 @@ def model_card(cancer: CancerType, record: DecisionRecord, measures: Mapping[str
             "valid_until": record.expires_utc,
             "grants": record.scope.value,
             "tier": record.tier.value,
+            "in_the_way": [{"check": limit.check_id, "reason": limit.reason} for limit in in_the_way],
         },
         "use": {
             "intended": cancer.context_of_use.intended_use,

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from clinical_assets.evidence.bundle import REPORT, Files, document
 from clinical_assets.evidence.card import model_card
+from clinical_assets.evidence.declared import DECLARED
 from clinical_assets.evidence.measures import measures
 from clinical_assets.evidence.patients import unseen_patients
 from clinical_assets.evidence.plots import pictures
 from clinical_assets.evidence.report import render
 from clinical_assets.evidence.signed_rows import Row
 from clinical_assets.evidence.tables import cohort_table, flow, subgroup_table
+from clinical_assets.gates.facts import utc_seconds
+from clinical_assets.gates.verdicts import limits
 from clinical_assets.trials.small_cells import shown
 
 if TYPE_CHECKING:
@@ -28,6 +31,7 @@ Evidence of one model version
 
 report.html     for people: open it in any browser, it needs no network
 card.json       the model card; every number on it names the file that holds it
+model_card.txt  what was declared about the model before the gates judged it
 metrics.json    the numbers behind the pictures
 records/        the signed decision of the five gates, and revocations if any
 statements/     approvals and waivers that named persons signed
@@ -70,6 +74,7 @@ def compose(release: Release) -> Files:
     facts, cancer, record = release.facts, release.cancer, release.signed.record
     unseen = unseen_patients(facts, cancer.gates)
     seed = cancer.gates.performance.bootstrap_seed
+    in_the_way = limits(record.reports, record.tier, facts.waivers, utc_seconds(record.issued_utc))
     found = measures(unseen, seed) | {"sizes": {"train": shown(len(facts.train)), "test": shown(len(facts.test))}}
     subgroups, rows = subgroup_table(unseen, facts.contract, seed), flow(facts)
     parsed: dict[str, Any] = {
@@ -78,7 +83,7 @@ def compose(release: Release) -> Files:
         "tables/subgroups.json": subgroups,
         "tables/row_flow.json": rows,
         "lineage.json": _lineage(release),
-        "card.json": model_card(cancer, record, found, release.model, facts.manifest),
+        "card.json": model_card(cancer, record, found, release.model, facts.manifest, in_the_way),
         "records/decision.json": record.model_dump(mode="json"),
     }
     plots = pictures(found, subgroups, rows)
@@ -87,6 +92,8 @@ def compose(release: Release) -> Files:
     files |= _signed(release)
     files |= {f"keys/{name}": pem for name, pem in release.keys.items()}
     files["README.txt"] = README.encode()
+    if DECLARED in facts.artifacts_text:
+        files[DECLARED] = facts.artifacts_text[DECLARED].encode()
     if release.model_signature is not None:
         files["model/signature.json"] = release.model_signature
     if release.sbom is not None:

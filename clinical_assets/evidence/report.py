@@ -55,7 +55,9 @@ def render(parsed: Mapping[str, Any], plots: Mapping[str, bytes]) -> str:
         lstrip_blocks=True,
     )
     environment.filters["day"] = _day
+    environment.filters["marked"] = _marked
     card, record = parsed["card.json"], parsed["records/decision.json"]
+    checks = _checks(record, {limit["check"] for limit in card["about"]["in_the_way"]})
     return environment.get_template("report.html.j2").render(
         card=card,
         record=record,
@@ -63,8 +65,8 @@ def render(parsed: Mapping[str, Any], plots: Mapping[str, bytes]) -> str:
         cohort=parsed["tables/cohort.json"],
         subgroups=parsed["tables/subgroups.json"],
         measured={entry["check"]: entry for entry in card["performance"]},
-        open_checks=_checks(record, lambda verdict: verdict is not Verdict.PASS),
-        passed=_by_gate(_checks(record, lambda verdict: verdict is Verdict.PASS)),
+        open_checks=[check for check in checks if check["verdict"] != Verdict.PASS],
+        passed=_by_gate([check for check in checks if check["verdict"] == Verdict.PASS]),
         number=_Numbers(parsed),
         plots={name: Markup(svg.decode()) for name, svg in plots.items()},
         captions=CAPTIONS,
@@ -98,15 +100,19 @@ class _Numbers:
         return Markup(f'<data value="{value!r}" data-scale="{scale:g}" data-evidence="{escape(pointer)}">{text}</data>')
 
 
-def _checks(record: Mapping[str, Any], wanted: Any) -> list[dict[str, Any]]:
-    """Checks of all gates, worst first, each with its gate and its place in the record."""
+def _checks(record: Mapping[str, Any], deciding: set[str]) -> list[dict[str, Any]]:
+    """Checks of all gates, worst first and those first that keep the scope narrow, with their place in the record."""
     found = [
-        {**check, "gate": GATES[GateName(gate)], "place": f"records/decision.json#/reports/{gate}/checks/{index}"}
+        {
+            **check,
+            "gate": GATES[GateName(gate)],
+            "place": f"records/decision.json#/reports/{gate}/checks/{index}",
+            "deciding": check["id"] in deciding,
+        }
         for gate, report in sorted(record["reports"].items(), key=lambda item: list(GATES).index(GateName(item[0])))
         for index, check in enumerate(report["checks"])
-        if wanted(Verdict(check["verdict"]))
     ]
-    return sorted(found, key=lambda check: list(VERDICTS).index(Verdict(check["verdict"])))
+    return sorted(found, key=lambda check: (list(VERDICTS).index(Verdict(check["verdict"])), not check["deciding"]))
 
 
 def _by_gate(checks: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
@@ -119,6 +125,13 @@ def _array(of_100: Mapping[str, int] | None) -> list[list[str]] | None:
         return None
     kinds = [kind for kind, count in of_100.items() for _ in range(count)]
     return [[kind for kind in row if kind] for row in zip_longest(*[iter(kinds)] * 10)]
+
+
+def _marked(text: str) -> Any:
+    """Commands between back-ticks as code, a capital letter first; everything else escaped."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text[:1].upper() + text[1:]))))
 
 
 def _day(moment: str) -> str:

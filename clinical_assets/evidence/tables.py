@@ -74,7 +74,7 @@ def flow(facts: ReleaseFacts) -> dict[str, Any]:
     return {
         "steps": [asdict(step) for step in row_flow(facts.manifest)],
         "sides": [
-            {"step": "training and cross-validation", "rows": shown(len(facts.train))},
-            {"step": "locked test patients", "rows": shown(len(facts.test))},
+            {"step": "training", "rows": shown(len(facts.train))},
+            {"step": "locked test", "rows": shown(len(facts.test))},
         ],
     }

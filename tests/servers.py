@@ -1,0 +1,15 @@
+"""Servers and browsers that some tests need: where one is absent they skip, where it is demanded they fail."""
+
+from __future__ import annotations
+
+import os
+from typing import NoReturn
+
+import pytest
+
+
+def absent(reason: str) -> NoReturn:
+    """Skip for want of a server; `CLINICAL_REQUIRE_SERVERS=1` makes it a failure."""
+    if os.environ.get("CLINICAL_REQUIRE_SERVERS"):
+        pytest.fail(reason)
+    pytest.skip(reason)
