@@ -39,13 +39,17 @@ def known(estimates: Sequence[Estimate]) -> list[Estimate]:
 
 
 def pooled(estimates: Sequence[Estimate]) -> list[Estimate]:
-    """The estimates that exist and, from two on, their inverse-variance mean: sets share no patient."""
+    """The estimates that exist and, from two on, their inverse-variance mean: sets share no patient.
+
+    The mean counts for as many events as Welch and Satterthwaite's degrees of freedom say, and no more than all.
+    """
     found = known(estimates)
     if len(found) < 2:
         return found
     weight = np.array([one.error**-2.0 for one in found])
     value = float(weight @ [one.value for one in found] / weight.sum())
-    return [*found, Estimate(BOTH, value, float(weight.sum() ** -0.5), sum(one.events for one in found))]
+    freedom = weight.sum() ** 2 / np.sum(weight**2 / [max(one.events - 1, 1) for one in found])
+    return [*found, Estimate(BOTH, value, float(weight.sum() ** -0.5), int(freedom) + 1)]
 
 
 def evidence_below(

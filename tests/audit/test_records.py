@@ -275,3 +275,34 @@ def test_a_reader_needs_only_public_keys(local_store: RecordStore, keys: KeyStor
     (keys.directory / "platform.key").unlink()
     RecordStore(local_store.engine, KeyStore(keys.directory)).require(MODEL, "colon", Scope.TRAFFIC, NOW + 1)
     assert not (keys.directory / "platform.key").exists()
+
+
+def test_the_first_model_that_was_granted_traffic_is_found(store: RecordStore) -> None:
+    issue(store, model_digest=OTHER, reports=reports({"MP9": Verdict.INCONCLUSIVE}, model_digest=OTHER))
+    assert store.first_granted("colon", Scope.TRAFFIC) is None
+    first = issue(store)
+    issue(store, model_digest=OTHER, reports=reports(model_digest=OTHER))
+    found = store.first_granted("colon", Scope.TRAFFIC)
+    assert found is not None
+    assert found.digest == first.digest
+    assert store.first_granted("breast", Scope.TRAFFIC) is None
+    shadow = store.first_granted("colon", Scope.SHADOW)
+    assert shadow is not None
+    assert shadow.record.model_digest == OTHER
+
+
+def test_a_revoked_model_is_no_first_model(store: RecordStore) -> None:
+    issue(store)
+    issue(store, model_digest=OTHER, reports=reports(model_digest=OTHER))
+    store.revoke(MODEL, "withdrawn", "qa", NOW + 1)
+    found = store.first_granted("colon", Scope.TRAFFIC)
+    assert found is not None
+    assert found.record.model_digest == OTHER
+
+
+def test_a_first_record_that_the_platform_did_not_sign_is_refused(local_store: RecordStore, keys: KeyStore) -> None:
+    _forge(local_store, keys, "Ada Lovelace", lambda content: None)
+    with _unprotected(local_store.engine) as connection:
+        connection.execute(text("DELETE FROM records WHERE seq = 1"))
+    with pytest.raises(Refused, match="no valid platform signature"):
+        local_store.first_granted("colon", Scope.TRAFFIC)
