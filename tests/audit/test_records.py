@@ -301,7 +301,7 @@ def test_a_revoked_model_is_no_first_model(store: RecordStore) -> None:
 
 
 def test_a_first_record_that_the_platform_did_not_sign_is_refused(local_store: RecordStore, keys: KeyStore) -> None:
-    _forge(local_store, keys, "Ada Lovelace", lambda content: None)
+    _forge(local_store, keys, "mallory", lambda content: None)
     with _unprotected(local_store.engine) as connection:
         connection.execute(text("DELETE FROM records WHERE seq = 1"))
     with pytest.raises(Refused, match="no valid platform signature"):
