@@ -6,6 +6,7 @@ Simulated cohorts lie in `configs/simulated`, and only there. They join the part
 
 from __future__ import annotations
 
+import datetime as dt
 import difflib
 import json
 import os
@@ -49,10 +50,11 @@ class _Section(BaseModel):
 
 
 class SplitRule(_Section):
-    """Changing either value changes who is in the test set: it belongs in a review, not in a retraining."""
+    """Changing a value changes who is in the test set: it belongs in a review, not in a retraining."""
 
     salt: str = Field(min_length=1)
     test_fraction: float = Field(default=0.30, gt=0, lt=1)
+    test_from: dt.date | None = Field(None, description="first index date of an out-of-time test split")
 
 
 class Retraining(_Section):
@@ -109,7 +111,8 @@ class CancerType(_Section):
     def subject_split(self) -> Split:
         from clinical_assets.trials.split import Split  # needs numpy, which reading the catalogue does not
 
-        return Split(self.split.salt, self.split.test_fraction, self.contract.digest)
+        rule = self.split
+        return Split(rule.salt, rule.test_fraction, self.contract.digest, rule.test_from)
 
     @field_validator("owners")
     @classmethod
@@ -129,6 +132,12 @@ class CancerType(_Section):
     def _target_population_is_known(self) -> Self:
         if self.context_of_use.target_population is not None:
             self.context_of_use.target_population.check(self.contract)
+        return self
+
+    @model_validator(mode="after")
+    def _a_split_in_time_needs_dates(self) -> Self:
+        if self.split.test_from is not None and self.contract.index_date.kind != "calendar":
+            raise ValueError("split.test_from needs calendar index dates; split by subject, or declare the dates")
         return self
 
     @model_validator(mode="after")

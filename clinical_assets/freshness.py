@@ -21,10 +21,8 @@ def snapshot_input(cancer: CancerType, data_cut: str) -> str:
 
 
 def features_input(cancer: CancerType, snapshot: SnapshotReference) -> str:
-    split = cancer.split
-    return sha256_json(
-        [snapshot.digest, cancer.contract.digest, split.salt, split.test_fraction, code_digest("trials")]
-    )
+    split = cancer.split.model_dump(mode="json")
+    return sha256_json([snapshot.digest, cancer.contract.digest, split, code_digest("trials")])
 
 
 def model_input(cancer: CancerType, features: FeaturesReference) -> str:

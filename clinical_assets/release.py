@@ -76,7 +76,7 @@ def gather(
         author=AUTHOR,
         train=data.train,
         test=data.test,
-        split=SplitFacts(cancer.split.salt, cancer.split.test_fraction, model.features.split_digest, data.split_digest),
+        split=split_facts(cancer, model.features.split_digest, data.split_digest),
         manifest=data.snapshot.manifest.model_dump(mode="json"),
         recomputed=data.snapshot.recompute(),
         test_pred=evaluation.load(predictions / "test.npz"),
@@ -235,7 +235,7 @@ def data_facts(cancer: CancerType, snapshot: Snapshot, champion: str, object_sto
         author=AUTHOR,
         train=train,
         test=test,
-        split=SplitFacts(split.salt, split.test_fraction, digest, digest),
+        split=split_facts(cancer, digest, digest),
         manifest=snapshot.manifest.model_dump(mode="json"),
         recomputed=snapshot.recompute(),
         test_pred=nobody,
@@ -252,6 +252,11 @@ def data_facts(cancer: CancerType, snapshot: Snapshot, champion: str, object_sto
         audit=AuditState(True, 0),
         signature_ok=None,
     )
+
+
+def split_facts(cancer: CancerType, stored: str, recomputed: str) -> SplitFacts:
+    rule = cancer.split
+    return SplitFacts(rule.salt, rule.test_fraction, stored, recomputed, out_of_time=rule.test_from is not None)
 
 
 def champion_training_frame(cancer: CancerType, champion: str, object_store: ObjectStore) -> pd.DataFrame | None:

@@ -136,6 +136,14 @@ def test_row_numbers_as_subjects_need_pinned_content(configs: Path) -> None:
         load_catalog(configs)
 
 
+def test_a_split_in_time_needs_calendar_dates(configs: Path) -> None:
+    edit(configs / "cancers" / "breast.yaml", "test_fraction: 0.30", "test_fraction: 0.30, test_from: 1988-01-01")
+    assert load_catalog(configs)["breast"].subject_split.test_from is not None
+    edit(configs / "cancers" / "colon.yaml", "test_fraction: 0.30", "test_fraction: 0.30, test_from: 1986-01-01")
+    with pytest.raises(CatalogError, match=r"split.test_from needs calendar index dates"):
+        load_catalog(configs)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

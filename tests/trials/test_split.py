@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 
 import numpy as np
@@ -70,3 +71,16 @@ def test_parts_are_disjoint_and_complete_and_repeated_subjects_stay_together() -
 def test_fraction_must_leave_both_sides(fraction: float) -> None:
     with pytest.raises(ValueError, match="test_fraction"):
         Split("salt", fraction)
+
+
+@given(st.lists(st.dates(dt.date(1990, 1, 1), dt.date(2020, 12, 31)), min_size=1, max_size=30), st.data())
+def test_an_out_of_time_split_puts_everybody_from_its_date_on_into_the_test_set(dates: list[dt.date], data) -> None:
+    first = data.draw(st.sampled_from(dates))
+    frame = pd.DataFrame(
+        {"subject_id": [str(number) for number in range(len(dates))], "index_date": pd.to_datetime(dates)}
+    )
+    split = Split("salt", test_from=first)
+    train, test = split.parts(frame)
+    assert test["index_date"].min() == pd.Timestamp(first)
+    assert train.empty or train["index_date"].max() < test["index_date"].min()
+    assert split.digest(frame) != Split("salt").digest(frame)
