@@ -48,6 +48,7 @@ class ApiDouble:
         outage: "" or how the server fails: "refuse" (connection closed), "503", "hang", or "lost_answer" (the write
             happens and its answer does not arrive).
         before_write: called before each write is judged; tests put a concurrent writer here.
+        after_write: called with the request, the object before and the object after each write.
         pods_ready: whether Deployments get ready pods.
     """
 
@@ -56,6 +57,7 @@ class ApiDouble:
     outage: str = ""
     latency: float = 0.0
     before_write: Callable[[Request], None] | None = None
+    after_write: Callable[[Request, Document | None, Document], None] | None = None
     pods_ready: bool = True
     version: int = 100
     events: list[tuple[int, str, str, Document]] = field(default_factory=list)
@@ -161,6 +163,8 @@ class ApiDouble:
             metadata["creationTimestamp"] = _timestamp(self.version)
         self._own(metadata, request.query.get("fieldManager", "unknown"), operation, applied or touched, after)
         self._write(path, after, "MODIFIED" if held else "ADDED")
+        if self.after_write is not None:
+            self.after_write(request, held, after)
         if path.rpartition("/")[0].endswith("/deployments"):
             self._run_pods(path)
         return copy.deepcopy(self.objects[path])

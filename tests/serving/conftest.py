@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,6 +28,7 @@ from clinical_assets.modeling.encoder import features_of
 from clinical_assets.modeling.model import FamilyModel
 from clinical_assets.modeling.outcomes import Outcomes
 from clinical_assets.rollout.ledger import Ledger
+from clinical_assets.serving.copies import CopiesPort
 from clinical_assets.serving.desired import DesiredState
 from clinical_assets.serving.envoy.admin import EnvoyAdmin
 from clinical_assets.serving.envoy.bootstrap import write_bootstrap
@@ -152,21 +154,32 @@ class Scopes:
 
 
 class Echo:
-    """An upstream that answers with its name and the headers it got. `mode`: ok, 500, 503."""
+    """An upstream that answers with its name and the headers it got. `mode`: ok, 500, 503.
+
+    `copies_port` takes mirrored copies for the model `holds`, as a model server in a cluster does.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.mode = "ok"
+        self.holds = ""
         self.seen: list[dict[str, str]] = []
         self._loop = asyncio.new_event_loop()
-        self._server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0))
-        self.port: int = self._server.sockets[0].getsockname()[1]
+        self.port = self._listen(self._serve)
+        self.copies_port = self._listen(self._serve_copies)
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
 
     def stop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _listen(self, serve: Callable[..., Any]) -> int:
+        server = self._loop.run_until_complete(asyncio.start_server(serve, "127.0.0.1", 0))
+        return server.sockets[0].getsockname()[1]
+
+    async def _serve_copies(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self._serve(reader, writer, copies=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, copies: bool = False) -> None:
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
@@ -174,13 +187,24 @@ class Echo:
                 await reader.readexactly(int(headers.get("content-length", "0")))
                 status = 200
                 if not head[0].split()[1].endswith("/ready"):
-                    self.seen.append(headers)
+                    self.seen.append(await self._marked(headers) if copies else headers)
                     status = 200 if self.mode == "ok" else int(self.mode)
                 body = json.dumps({"from": self.name, "headers": headers}).encode()
                 writer.write(f"HTTP/1.1 {status} X\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
+
+    async def _marked(self, headers: dict[str, str]) -> dict[str, str]:
+        marked: dict[str, str] = {}
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            marked.update({key.decode(): value.decode() for key, value in scope["headers"]})
+
+        given = [(key.encode(), value.encode()) for key, value in headers.items()]
+        scope = {"type": "http", "server": ("127.0.0.1", self.copies_port), "headers": given}
+        await CopiesPort(app, self.copies_port, self.holds)(scope, None, None)  # type: ignore[arg-type]
+        return marked
 
 
 @dataclass

@@ -9,8 +9,6 @@ Operation = dict[str, Any]
 
 def operations(before: Any, after: Any, path: str = "") -> list[Operation]:
     """What turns `before` into `after`: members of mappings and of equally long lists one by one, else as a whole."""
-    if type(before) is type(after) and before == after:
-        return []
     if isinstance(before, dict) and isinstance(after, dict):
         found = [{"op": "remove", "path": f"{path}/{_escaped(key)}"} for key in before if key not in after]
         for key, value in after.items():
@@ -23,7 +21,8 @@ def operations(before: Any, after: Any, path: str = "") -> list[Operation]:
     if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
         pairs = zip(before, after, strict=True)
         return [step for index, (old, new) in enumerate(pairs) for step in operations(old, new, f"{path}/{index}")]
-    return [{"op": "replace", "path": path, "value": after}]
+    same = type(before) is type(after) and before == after
+    return [] if same else [{"op": "replace", "path": path, "value": after}]
 
 
 def replacing(path: str, removed: list[int], added: list[Any]) -> list[Operation]:
