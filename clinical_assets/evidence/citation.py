@@ -31,7 +31,7 @@ def resolve(evidence: str, read: Read) -> Any:
     for step in pointer.split("/")[1:]:
         key = step.replace("~1", "/").replace("~0", "~")
         try:
-            found = found[int(key)] if isinstance(found, list) else found[key]
+            found = found[int(key)] if isinstance(found, list | tuple) else found[key]
         except (IndexError, KeyError, TypeError, ValueError):
             raise KeyError(f"{evidence}: there is no {key!r}") from None
     return found

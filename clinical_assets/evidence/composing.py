@@ -14,16 +14,18 @@ from clinical_assets.evidence.patients import unseen_patients
 from clinical_assets.evidence.plots import pictures
 from clinical_assets.evidence.report import render
 from clinical_assets.evidence.signed_rows import Row
-from clinical_assets.evidence.tables import cohort_table, flow, subgroup_table
+from clinical_assets.evidence.tables import cohort_table, flow, group_table
 from clinical_assets.gates.facts import utc_seconds
+from clinical_assets.gates.verdict import GateName
 from clinical_assets.gates.verdicts import limits
 from clinical_assets.trials.small_cells import shown
 
 if TYPE_CHECKING:
-    from clinical_assets.audit.decision import SignedRecord
+    from clinical_assets.audit.decision import DecisionRecord, SignedRecord
     from clinical_assets.audit.seals import Seal
     from clinical_assets.catalog import CancerType
     from clinical_assets.gates.facts import ReleaseFacts
+    from clinical_assets.gates.verdict import CheckResult
 
 README = """\
 Evidence of one model version
@@ -76,7 +78,7 @@ def compose(release: Release) -> Files:
     seed = cancer.gates.performance.bootstrap_seed
     in_the_way = limits(record.reports, record.tier, facts.waivers, utc_seconds(record.issued_utc))
     found = measures(unseen, seed) | {"sizes": {"train": shown(len(facts.train)), "test": shown(len(facts.test))}}
-    subgroups, rows = subgroup_table(unseen, facts.contract, seed), flow(facts)
+    subgroups, rows = group_table(facts, cancer.gates), flow(facts)
     parsed: dict[str, Any] = {
         "metrics.json": found,
         "tables/cohort.json": cohort_table(facts),
@@ -86,7 +88,7 @@ def compose(release: Release) -> Files:
         "card.json": model_card(cancer, record, found, release.model, facts.manifest, in_the_way),
         "records/decision.json": record.model_dump(mode="json"),
     }
-    plots = pictures(found, subgroups, rows)
+    plots = pictures(found, subgroups["rows"], rows, _check(record, GateName.DATA_QUALITY, "DQ11"))
     files = {name: document(value) for name, value in parsed.items()}
     files |= {f"plots/{name}.svg": svg for name, svg in plots.items()}
     files |= _signed(release)
@@ -100,6 +102,10 @@ def compose(release: Release) -> Files:
         files["sbom.cdx.json"] = release.sbom
     files[REPORT] = render(parsed, plots).encode()
     return files
+
+
+def _check(record: DecisionRecord, gate: GateName, id: str) -> CheckResult | None:
+    return next((check for check in record.reports[gate].checks if check.id == id), None)
 
 
 def _lineage(release: Release) -> dict[str, Any]:

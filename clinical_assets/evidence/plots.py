@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clinical_assets.evidence.svg import BLUE, INK, QUIET, SERIES, WIDTH, Axis, Chart, Point, percent_axis, time_axis
 
+if TYPE_CHECKING:
+    from clinical_assets.gates.verdict import CheckResult
+
 ROW = 22.0
+FOREST = "observed / expected"
 
 
-def pictures(measures: Mapping[str, Any], subgroups: Sequence[Mapping[str, Any]], row_flow: Mapping[str, Any]
-             ) -> dict[str, bytes]:  # fmt: skip
+def pictures(measures: Mapping[str, Any], subgroups: Sequence[Mapping[str, Any]], row_flow: Mapping[str, Any],
+             moved: CheckResult | None) -> dict[str, bytes]:  # fmt: skip
     """SVG by name; a picture whose numbers do not exist is left out."""
     drawn = {
         "calibration": calibration(measures),
@@ -20,6 +24,7 @@ def pictures(measures: Mapping[str, Any], subgroups: Sequence[Mapping[str, Any]]
         "risk-groups": risk_groups(measures),
         "subgroups": forest(subgroups),
         "row-flow": flow(row_flow),
+        "drift": drift(moved),
     }
     return {name: svg for name, svg in drawn.items() if svg is not None}
 
@@ -149,29 +154,59 @@ def _shares(groups: Sequence[Mapping[str, Any]]) -> bytes:
 
 
 def forest(rows: Sequence[Mapping[str, Any]]) -> bytes | None:
-    """Observed over expected risk by group; one is agreement. Hidden groups have no row."""
-    known = [row for row in rows if row.get("observed_expected")]
+    """Observed over expected risk by group; one is agreement. Groups that are withheld have no row."""
+    known = [row for row in rows if row["metric"] == FOREST and row["attribute"] != "all" and row["interval"]]
     if not known:
         return None
-    ratios = [row["observed_expected"] for row in known]
-    low, high = max(0.0, min(0.7, *(r["low"] for r in ratios))), min(3.0, max(1.3, *(r["high"] for r in ratios)))
+    low = max(0.0, min(0.7, *(row["interval"][0] for row in known)))
+    high = min(3.0, max(1.3, *(row["interval"][1] for row in known)))
     candidates = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0)
-    ticks = tuple((tick, f"{tick:g}") for tick in candidates if low <= tick <= high)
-    chart = Chart(
+    chart = _dots(
         "subgroups", "Observed over expected risk, group by group",
-        " ".join(f"{row['attribute']} {row['group']}: {r['value']:.2f} ({r['low']:.2f} to {r['high']:.2f})."
-                 for row, r in zip(known, ratios, strict=True)),
-        Axis("observed / expected (1 is agreement)", low, high, ticks), Axis("", 0.0, float(len(known)), ()),
-        height=80.0 + 28.0 * len(known), left=178.0,
+        " ".join(f"{row['attribute']} {row['group']}: {row['estimate']:.2f} "
+                 f"({row['interval'][0]:.2f} to {row['interval'][1]:.2f})." for row in known),
+        Axis("observed / expected (1 is agreement)", low, high,
+             tuple((tick, f"{tick:g}") for tick in candidates if low <= tick <= high)),
+        [f"{row['attribute']} {row['group']}".replace(">=", "≥ ").replace("<", "< ") for row in known],
     )  # fmt: skip
     chart.rule((1.0, 0.0), (1.0, float(len(known))))
-    for index, (row, ratio) in enumerate(zip(known, ratios, strict=True)):
+    for index, row in enumerate(known):
         y = len(known) - index - 0.5
-        chart.whisker((max(ratio["low"], low), y), (min(ratio["high"], high), y), BLUE)
-        chart.dot((min(max(ratio["value"], low), high), y))
-        label = f"{row['attribute']} {row['group']}".replace("_", " ").replace(">=", "≥ ").replace("<", "< ")
-        chart.text(170, chart.at(1.0, y)[1] + 4.5, label if len(label) < 24 else label[:22] + "…", "end")
+        chart.whisker((max(row["interval"][0], low), y), (min(row["interval"][1], high), y), BLUE)
+        chart.dot((min(max(row["estimate"], low), high), y))
     return chart.render()
+
+
+def drift(check: CheckResult | None) -> bytes | None:
+    """The columns that moved most between the reference and the rows judged, by the index of DQ11."""
+    details = {} if check is None else check.details
+    found = {name: entry["psi"] for name, entry in details.items() if isinstance(entry, Mapping) and "psi" in entry}
+    most = sorted((name for name in found if found[name] is not None), key=lambda name: -found[name])[:8]
+    if not most:
+        return None
+    high = max(0.3, 1.1 * found[most[0]])
+    ticks = tuple((0.1 * step, f"{0.1 * step:.1f}") for step in range(int(high * 10) + 1)) if high < 0.8 else (
+        (0.0, "0"), (high / 1.1, f"{high / 1.1:.1f}")
+    )  # fmt: skip
+    title = "How far columns moved from the reference"
+    text = " ".join(f"{name}: {found[name]:.2f}." for name in most)
+    chart = _dots("drift", title, text, Axis("stability index (0 is no change)", 0.0, high, ticks), most)
+    for index, name in enumerate(most):
+        y = len(most) - index - 0.5
+        chart.whisker((0.0, y), (max(found[name], 0.0), y))
+        chart.dot((max(found[name], 0.0), y))
+    return chart.render()
+
+
+def _dots(name: str, title: str, text: str, axis: Axis, labels: Sequence[str]) -> Chart:
+    """An empty chart with one labelled row for each of `labels`, first on top."""
+    rows = Axis("", 0.0, float(len(labels)), ())
+    chart = Chart(name, title, text, axis, rows, height=80.0 + 28.0 * len(labels), left=178.0)
+    for index, label in enumerate(labels):
+        plain = label.replace("_", " ")
+        y = chart.at(axis.low, len(labels) - index - 0.5)[1] + 4.5
+        chart.text(170, y, plain if len(plain) < 24 else f"{plain[:22]}…", "end")
+    return chart
 
 
 def flow(rows: Mapping[str, Any]) -> bytes:

@@ -29,6 +29,10 @@ CAPTIONS = {
         "What happened to patients whom it called low, middle and high risk?",
         "The further apart, the better. Curves end where fewer than 11 patients are still observed.",
     ),
+    "drift": (
+        "Do the test patients resemble the others?",
+        "The columns that moved most. Below 0.1 is hardly any change, above 0.2 asks for a look.",
+    ),
     "decision-curve": (
         "Is it worth acting on?",
         "Where the solid line lies above both others, acting on the model does more good than treating everybody or "
@@ -63,11 +67,12 @@ def render(parsed: Mapping[str, Any], plots: Mapping[str, bytes]) -> str:
         record=record,
         metrics=parsed["metrics.json"],
         cohort=parsed["tables/cohort.json"],
-        subgroups=parsed["tables/subgroups.json"],
+        groups=_groups(parsed["tables/subgroups.json"]["rows"]),
         measured={entry["check"]: entry for entry in card["performance"]},
         open_checks=[check for check in checks if check["verdict"] != Verdict.PASS],
         passed=_by_gate([check for check in checks if check["verdict"] == Verdict.PASS]),
         number=_Numbers(parsed),
+        held=lambda pointer: resolve(pointer, parsed.__getitem__),
         plots={name: Markup(svg.decode()) for name, svg in plots.items()},
         captions=CAPTIONS,
         array=_array(parsed["metrics.json"]["of_100"]),
@@ -113,6 +118,15 @@ def _checks(record: Mapping[str, Any], deciding: set[str]) -> list[dict[str, Any
         for index, check in enumerate(report["checks"])
     ]
     return sorted(found, key=lambda check: (list(VERDICTS).index(Verdict(check["verdict"])), not check["deciding"]))
+
+
+def _groups(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
+    """Group -> metric -> place of its row in the table."""
+    found: dict[str, dict[str, int]] = {}
+    for index, row in enumerate(rows):
+        name = row["group"] if row["attribute"] == "all" else f"{row['attribute'].replace('_', ' ')} {row['group']}"
+        found.setdefault(name.replace(">=", "≥ ").replace("<", "< "), {})[row["metric"]] = index
+    return found
 
 
 def _by_gate(checks: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from clinical_assets.gates.cohort_tables import row_flow, table_one
-from clinical_assets.modeling.metrics.bootstrap import Draws, observed_expected_interval
-from clinical_assets.trials.groups import group_labels, sensitive_groups
+from clinical_assets.gates.subgroup_table import subgroup_table
 from clinical_assets.trials.small_cells import HIDDEN, shown, shown_parts
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from clinical_assets.evidence.patients import Unseen
     from clinical_assets.gates.facts import ReleaseFacts
-    from clinical_assets.trials.contract import CohortContract
+    from clinical_assets.gates.policy import GatePolicy
 
 
 def cohort_table(facts: ReleaseFacts) -> dict[str, Any]:
@@ -26,47 +21,20 @@ def cohort_table(facts: ReleaseFacts) -> dict[str, Any]:
     return {"groups": list(table.groups), "rows": table.records(), "note": table.note}
 
 
-def subgroup_table(unseen: Unseen, contract: CohortContract, seed: int) -> list[dict[str, Any]]:
-    """Observed over expected risk of each group that the contract names, with its interval; small groups are hidden."""
-    groups = sensitive_groups(unseen.frame, contract).astype(str)
-    had = unseen.outcomes.flag
-    if unseen.horizon is not None:
-        had = had & (unseen.outcomes.times() <= unseen.horizon)
-    rows = []
-    for attribute in groups.columns:
-        names = _in_order(groups[attribute], contract)
-        inside = {name: (groups[attribute] == name).to_numpy() for name in names}
-        sizes = shown_parts({name: int(members.sum()) for name, members in inside.items()})
-        events = shown_parts({name: int((members & had).sum()) for name, members in inside.items()})
-        for name in names:
-            hidden = HIDDEN in (sizes[name], events[name])
-            rows.append(
-                {
-                    "attribute": attribute,
-                    "group": name,
-                    "n": sizes[name],
-                    "events": HIDDEN if sizes[name] == HIDDEN else events[name],
-                    "observed_expected": None if hidden else _agreement(unseen, inside[name], seed),
-                }
-            )
-    return rows
-
-
-def _in_order(groups: pd.Series, contract: CohortContract) -> list[str]:
-    """The groups that are there: those of the contract in its order, then what it does not foresee."""
-    column = next(column for column in contract.sensitive if column.name == groups.name)
-    present = set(groups.unique())
-    foreseen = [name for name in group_labels(column, contract) if name in present]
-    return foreseen + sorted(present - set(foreseen))
-
-
-def _agreement(unseen: Unseen, inside: np.ndarray, seed: int) -> dict[str, float] | None:
-    part = unseen.outcomes.take(inside)
-    try:
-        found = observed_expected_interval(part, unseen.risk[inside], unseen.horizon, Draws.make(part.n, seed))
-    except ValueError:
-        return None
-    return {"value": found.estimate, "low": found.low, "high": found.high}
+def group_table(facts: ReleaseFacts, policy: GatePolicy) -> dict[str, Any]:
+    """Every group by every metric; where one group of an attribute is withheld, the next smallest is too."""
+    table = subgroup_table(facts, policy).as_dict()
+    for attribute in {row["attribute"] for row in table["rows"]}:
+        rows = [row for row in table["rows"] if row["attribute"] == attribute]
+        for count in ("n", "events"):
+            sizes = {row["group"]: 1 if isinstance(row[count], str) else row[count] for row in rows}
+            parts = shown_parts(sizes) if len(sizes) > 1 else {name: shown(size) for name, size in sizes.items()}
+            for row in rows:
+                row[count] = parts[row["group"]]
+    for row in table["rows"]:
+        if HIDDEN in (row["n"], row["events"]) or not math.isfinite(row["estimate"] or 0.0):
+            row |= {"estimate": None, "interval": None, "reference": None}
+    return table
 
 
 def flow(facts: ReleaseFacts) -> dict[str, Any]:

@@ -18,7 +18,7 @@ DAY = 86_400.0
 KINDS = [
     "README.txt", "audit/log.json", "audit/seal.json", "card.json", "keys/artifacts.", "keys/j-doe.", "keys/platform.",
     "lineage.json", "manifest.json", "manifest.signature.json", "metrics.json", "model/signature.json",
-    "plots/calibration.svg", "plots/decision-curve.svg", "plots/discrimination.svg", "plots/risk-groups.svg",
+    "plots/calibration.svg", "plots/decision-curve.svg", "plots/discrimination.svg", "plots/drift.svg", "plots/risk-groups.svg",
     "plots/row-flow.svg", "plots/subgroups.svg", "records/decision.json", "records/decision.signature.json",
     "report.html", "statements/approval-000001.json", "statements/approval-000001.signature.json",
     "tables/cohort.json", "tables/row_flow.json", "tables/subgroups.json",
@@ -182,11 +182,11 @@ class TestNumbers:
 
     def test_a_small_count_is_an_error(self, tmp_path: Path) -> None:
         def uncover(files: dict[str, bytes]) -> None:
-            rows = json.loads(files["tables/subgroups.json"])
-            rows[0]["n"] = 7
-            files["tables/subgroups.json"] = json.dumps(rows).encode()
+            table = json.loads(files["tables/subgroups.json"])
+            table["rows"][0]["n"] = 7
+            files["tables/subgroups.json"] = json.dumps(table).encode()
 
-        assert "tables/subgroups.json#/n" in faulty(checked(changed(uncover), tmp_path))["small counts hidden"]
+        assert "tables/subgroups.json#/rows/n" in faulty(checked(changed(uncover), tmp_path))["small counts hidden"]
 
 
 class TestTime:
