@@ -17,6 +17,7 @@ from clinical_assets.rollout.entries import Rollout
 from clinical_assets.rollout.evidence_log import EvidenceLog
 from clinical_assets.rollout.ledger import Ledger
 from clinical_assets.rollout.plan import RolloutPlan
+from clinical_assets.rollout.promotion import proof
 from clinical_assets.rollout.routing import Authority
 
 REHEARSAL = "rehearsal"
@@ -74,8 +75,6 @@ class EvidenceAuthority:
         for rollout in self.ledger.rollouts():
             if (rollout.cancer, rollout.challenger) == (cancer, model_digest):
                 plan = RolloutPlan.model_validate(rollout.policy)
-                evidence = log.current(rollout.id, plan)
-                enough = evidence.paired.n >= plan.policy.min_shadow_pairs
-                if enough and evidence.paired.non_inferiority.rejects(plan.policy.promotion_alpha):
+                if proof(log.current(rollout.id, plan), plan).proven:
                     return True
         return False

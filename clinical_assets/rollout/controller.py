@@ -13,9 +13,11 @@ from typing import Any
 from clinical_assets.foundation.clock import SECONDS_PER_DAY
 from clinical_assets.rollout import stages
 from clinical_assets.rollout.evidence.state import Evidence
-from clinical_assets.rollout.guardrails import guardrails, statistics
+from clinical_assets.rollout.guardrails import both_bad, drifted, guardrails, statistics, watch_limit
+from clinical_assets.rollout.inputs import Reading
 from clinical_assets.rollout.plan import RolloutPlan
 from clinical_assets.rollout.policy import RolloutPolicy
+from clinical_assets.rollout.promotion import proof
 
 
 class Action(StrEnum):
@@ -26,13 +28,8 @@ class Action(StrEnum):
     CONTINUE = "CONTINUE"
 
 
-class Reading(StrEnum):
-    """Whether an input may be used. Only `OK` is ever compared with a threshold."""
-
-    OK = "OK"
-    NO_DATA = "NO_DATA"
-    INSUFFICIENT = "INSUFFICIENT"
-    CONFIG_ERROR = "CONFIG_ERROR"
+ESSENTIAL = ("error_objective",)
+"""Without an `OK` reading of these no rollout advances, whatever the others say."""
 
 
 class RouteReading(StrEnum):
@@ -148,6 +145,14 @@ def _rollback(rollout: RolloutState, evidence: Evidence, policy: RolloutPolicy, 
         yield _Finding("constant_output", f"the same score for {outputs.longest} patients", outputs.longest_since)
     if rollout.verdict:
         yield _Finding("verdict", rollout.verdict)
+    if both_bad(evidence, rollout.plan):
+        since = evidence.onsets["error_objective"].since
+        reason = "champion and challenger both miss the error objective: a person must decide what answers patients"
+        yield _Finding("both_bad", reason, since)
+    watch = evidence.service.watch
+    if rollout.stage == stages.WATCH and watch.n >= policy.min_n and watch.alarms(watch_limit(rollout.plan)):
+        reason = f"the detector of the watch reached {watch_limit(rollout.plan):.4g}; rejected: error rate <= objective"
+        yield _Finding("watch_errors", reason, evidence.onsets["error_objective"].since)
     for rail in guardrails(evidence, rollout.plan):
         if rail.rejected:
             reason = f"E = {rail.peak:.4g} >= {rail.threshold:.4g} after n = {rail.n}; rejected: {rail.null}"
@@ -171,6 +176,10 @@ def _hold(rollout: RolloutState, evidence: Evidence, policy: RolloutPolicy) -> I
     if evidence.assignment.rejects(policy.sample_ratio_alpha):
         reason = f"arms do not hold the intended shares (E = {evidence.assignment.peak:.4g}); split evidence is invalid"
         yield _Finding("sample_ratio", reason), stage
+    if drifted(evidence, plan):
+        index = evidence.challenger_drift.stability_index(plan.challenger_scores)
+        reason = f"the challenger's scores have left the distribution of its test split (PSI {index:.2f})"
+        yield _Finding("score_drift", reason, evidence.onsets["score_drift"].since), stage
 
 
 def _blockers(rollout: RolloutState, evidence: Evidence, policy: RolloutPolicy, now: float) -> Iterator[str]:
@@ -178,8 +187,10 @@ def _blockers(rollout: RolloutState, evidence: Evidence, policy: RolloutPolicy, 
     plan, stage = rollout.plan, rollout.stage
     if not plan.initial:
         for rail in guardrails(evidence, plan):
-            if rail.e >= policy.harm_hold:
+            if rail.e >= policy.harm_hold and rail.name != "score_drift":
                 yield f"{rail.name}: E = {rail.e:.3g}, must be below {policy.harm_hold:g}"
+            if rail.name in ESSENTIAL and rail.reading is not Reading.OK:
+                yield f"{rail.name}: {rail.reading.value} (n = {rail.n}), which is neither good nor bad"
         if evidence.overdue > policy.max_missing_labels:
             yield f"{evidence.overdue:.0%} of the mature outcomes are missing, at most {policy.max_missing_labels:.0%}"
     if stage == stages.SHADOW:
@@ -199,10 +210,12 @@ def _blockers(rollout: RolloutState, evidence: Evidence, policy: RolloutPolicy, 
 
 
 def _shadow_blockers(rollout: RolloutState, evidence: Evidence, policy: RolloutPolicy) -> Iterator[str]:
-    proof, needed = evidence.paired.non_inferiority, 1 / policy.promotion_alpha
-    if evidence.paired.n < policy.min_shadow_pairs:
+    found = proof(evidence, rollout.plan)
+    if found.reading is not Reading.OK:
         yield f"{evidence.paired.n} of {policy.min_shadow_pairs} mature pairs"
-    if not proof.rejects(policy.promotion_alpha):
-        yield f"non-inferiority not proven: E = {proof.e:.3g}, needs {needed:g} (margin {rollout.plan.margin:.4g})"
+    if not found.proven:
+        missing = f", {found.missing}" if found.missing else ""
+        said = f"E = {found.e:.3g}, needs {found.threshold:g} (margin {rollout.plan.margin:.4g}{missing})"
+        yield f"non-inferiority not proven: {said}"
     elif rollout.next_verdict:
         yield f"verdict: {rollout.next_verdict}"

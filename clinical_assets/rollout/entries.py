@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+GROUP_SEPARATOR = ";"
+
 
 class LedgerError(RuntimeError):
     """A write that the ledger refuses; nothing of it was stored."""
@@ -46,8 +48,10 @@ class PredictionStatus(StrEnum):
 class Prediction:
     """One score by one model. `propensity` is the challenger's weight in force, 0..1; an invalid score has no risk.
 
+    `groups` are the patient's sex, age band, race and site ("sex=female"), as far as the request told them.
+
     Raises:
-        ValueError: risk or propensity outside [0, 1], or a risk that contradicts the status.
+        ValueError: risk or propensity outside [0, 1], a risk that contradicts the status, or a group with a ";".
     """
 
     request_id: str
@@ -60,8 +64,11 @@ class Prediction:
     risk: float | None
     predicted_at: float
     status: PredictionStatus = PredictionStatus.OK
+    groups: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if any(GROUP_SEPARATOR in group for group in self.groups):
+            raise ValueError(f"{self.cancer}: a group name holds {GROUP_SEPARATOR!r}; rename the category")
         if not 0.0 <= self.propensity <= 1.0:
             raise ValueError(f"{self.cancer}: propensity {self.propensity} is outside 0..1; divide the weight by 100")
         valid = self.risk is not None and math.isfinite(self.risk) and 0.0 <= self.risk <= 1.0

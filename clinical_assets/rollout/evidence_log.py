@@ -8,7 +8,7 @@ gives the same bits, which `replay` proves.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from dataclasses import dataclass
 
 from sqlalchemy import DDL, Column, Connection, Engine, Float, Integer, String, Table, Text, delete, event, select
 
@@ -16,8 +16,10 @@ from clinical_assets.audit.chain import ChainState, HashChain, body_columns, cha
 from clinical_assets.foundation.canonical import canonical_json, sha256_bytes
 from clinical_assets.foundation.database import metadata
 from clinical_assets.rollout.entries import Fence
-from clinical_assets.rollout.evidence.reading import Cursor, last_seq, read
-from clinical_assets.rollout.evidence.state import Evidence, News
+from clinical_assets.rollout.evidence.follow_up import passages
+from clinical_assets.rollout.evidence.news import Counters, News
+from clinical_assets.rollout.evidence.reading import Cursor, Scope, last_seq, pool, read
+from clinical_assets.rollout.evidence.state import Evidence
 from clinical_assets.rollout.leases import check_fence
 from clinical_assets.rollout.plan import RolloutPlan
 from clinical_assets.rollout.tables import predictions
@@ -70,7 +72,7 @@ class EvidenceLog:
         stage: str,
         now: float,
         wall: float,
-        counters: Mapping[str, tuple[int, int]] | None,
+        counters: Counters | None,
         fence: Fence | None,
     ) -> Evidence:
         """Account for everything that became usable since the last step; without a fence nothing is stored.
@@ -84,13 +86,15 @@ class EvidenceLog:
         with snapshot(self.engine) as connection:
             evidence, before, last = self._load(connection, rollout_id, plan)
             until = Cursor(last_seq(connection), max(before.mature_until, now - plan.horizon_s))
-            news = _news(connection, rollout_id, plan, before, until, wall, stage, counters)
+            news = _news(
+                connection, Scope(rollout_id, plan, before, until), evidence, _Look(now, wall, stage, counters)
+            )
         moved = evidence.update(news, plan)
         idle = counters is None or (evidence.sampled_at is not None and wall - evidence.sampled_at < IDLE_STEP_S)
-        learned = any((news.matured, news.pairs, news.answers, news.assigned, news.scored))
-        learned = learned or stage != evidence.stage or moved.counters != evidence.counters
+        learned = any((news.matured, news.pairs, news.answers, news.assigned, news.scored, news.passages))
+        learned = learned or stage != evidence.stage or moved.service.counters != evidence.service.counters
         if fence is not None and (learned or not idle or evidence.sampled_at is None):
-            body = {"seq": until.seq, "mature_until": until.mature_until, "wall": wall, "stage": stage}
+            body = {"seq": until.seq, "mature_until": until.mature_until, "now": now, "wall": wall, "stage": stage}
             body["counters"] = None if counters is None else {k: list(v) for k, v in counters.items()}
             self._store(rollout_id, now, canonical_json(body), moved, last, fence)
         return moved
@@ -125,8 +129,9 @@ class EvidenceLog:
         for row in connection.execute(query).all():
             body = json.loads(row.body)
             until = Cursor(body["seq"], body["mature_until"])
-            counters = body["counters"] and {k: (v[0], v[1]) for k, v in body["counters"].items()}
-            news = _news(connection, rollout_id, plan, cursor, until, body["wall"], body["stage"], counters)
+            counters = body["counters"] and {k: tuple(v) for k, v in body["counters"].items()}
+            look = _Look(body["now"], body["wall"], body["stage"], counters)
+            news = _news(connection, Scope(rollout_id, plan, cursor, until), evidence, look)
             evidence, cursor, seq = evidence.update(news, plan), until, row.seq
             if _state(evidence)[1] != row.state_sha256:
                 raise EvidenceMismatch(
@@ -151,18 +156,32 @@ def _state(evidence: Evidence) -> tuple[str, str]:
     return text.decode(), sha256_bytes(text)
 
 
-def _news(
-    connection: Connection,
-    rollout_id: str,
-    plan: RolloutPlan,
-    before: Cursor,
-    until: Cursor,
-    wall: float,
-    stage: str,
-    counters: Mapping[str, tuple[int, int]] | None,
-) -> News:
-    rows = read(connection, rollout_id, plan, before, until)
-    return News(wall, stage, rows.matured, rows.pairs, rows.answers, rows.assigned, rows.scored, counters)
+@dataclass(frozen=True)
+class _Look:
+    """What a step knows beside the ledger."""
+
+    now: float
+    wall: float
+    stage: str
+    counters: Counters | None
+
+
+def _news(connection: Connection, scope: Scope, evidence: Evidence, look: _Look) -> News:
+    rows = read(connection, scope)
+    wanted = scope.plan.policy.promotion_test == "winsorised" and not evidence.paired.n and rows.pairs
+    return News(
+        wall=look.wall,
+        stage=look.stage,
+        now=look.now,
+        matured=rows.matured,
+        pairs=rows.pairs,
+        answers=rows.answers,
+        assigned=rows.assigned,
+        scored=rows.scored,
+        passages=passages(connection, scope),
+        counters=look.counters,
+        pool=pool(connection, scope) if wanted else None,
+    )
 
 
 def state_digest(evidence: Evidence) -> str:

@@ -17,12 +17,13 @@ from clinical_assets.rollout.history import RolloutHistory
 from clinical_assets.rollout.intents import Intents
 from clinical_assets.rollout.leases import Leases
 from clinical_assets.rollout.predictions import EVENTS, PredictionLog
-from clinical_assets.rollout.tables import intents, outcomes, predictions, rollouts, transitions
+from clinical_assets.rollout.tables import intents, memberships, outcomes, predictions, rollouts, transitions
 
 CHAINS = {
     table.name: HashChain(table, sequence)
     for table, sequence in (
         (predictions, EVENTS),
+        (memberships, None),
         (outcomes, EVENTS),
         (rollouts, None),
         (transitions, None),

@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from clinical_assets.foundation.canonical import sha256_json
 from clinical_assets.foundation.clock import SECONDS_PER_DAY
+from clinical_assets.rollout.evidence.drift import ScoreReference
+from clinical_assets.rollout.evidence.hazard import HazardShape
+from clinical_assets.rollout.evidence.latency import SlowRate
 from clinical_assets.rollout.evidence.maturity import CensoringCurve
 from clinical_assets.rollout.policy import RolloutPolicy
 from clinical_assets.trials.data_status import DataStatus
@@ -22,6 +25,12 @@ class RolloutPlan(BaseModel):
         data_status: whether patients stand behind the challenger.
         horizon_days: maturity of a survival outcome; `None` for a label, which counts as soon as it is posted.
         censoring: chance of still being followed, from the training data.
+        threshold: risk at which a patient counts as a case found, `None` if none is declared.
+        groups: sex, age band and race groups whose missed cases are compared, as logged ("sex=female").
+        champion_scores, challenger_scores: distribution of each model's risks on the locked test split.
+        squared_gap: E[4 (p_B - p_A)^2 p_A (1 - p_A)] there, the unit of the conditional test's bets; 0 = unknown.
+        latency: time limits from the champion's latencies before the rollout; empty where they are not measured.
+        hazard_shape: share of the cumulative hazard at the ends of the follow-up bands, from the training data.
         split_scores: "both" only if the data plane logs both models' scores for the patients of both arms.
     """
 
@@ -37,6 +46,13 @@ class RolloutPlan(BaseModel):
     champion_error_rate: float = Field(default=0.0, ge=0, le=1)
     horizon_days: float | None = Field(default=None, gt=0)
     censoring: CensoringCurve = CensoringCurve()
+    threshold: float | None = Field(default=None, ge=0, le=1)
+    groups: tuple[str, ...] = ()
+    champion_scores: ScoreReference = ScoreReference()
+    challenger_scores: ScoreReference = ScoreReference()
+    squared_gap: float = Field(default=0.0, ge=0)
+    latency: tuple[SlowRate, ...] = ()
+    hazard_shape: HazardShape = HazardShape()
     split_scores: Literal["own", "both"] = "own"
 
     @model_validator(mode="after")
@@ -66,6 +82,11 @@ class RolloutPlan(BaseModel):
         if self.horizon_days is None:
             return 1.0
         return self.censoring.weight(self.horizon_days, self.policy.censoring_weight_cap)
+
+    @property
+    def counts_person_time(self) -> bool:
+        """Whether survival evidence counts from the first day."""
+        return self.horizon_days is not None and self.policy.follow_up == "as_reported"
 
     @property
     def horizon_s(self) -> float:

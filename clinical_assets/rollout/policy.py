@@ -5,6 +5,8 @@ Light on purpose: the catalogue validates configuration files against it, so it 
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from clinical_assets.foundation.canonical import sha256_json
@@ -12,21 +14,31 @@ from clinical_assets.foundation.canonical import sha256_json
 ROLLBACK_ALPHA = 0.05
 """Bound on the chance of rolling back a challenger that is no worse, over the whole rollout and any number of looks."""
 
+POOL_ALPHA = 0.01
+"""Share of the promotion alpha that the tail bound of the pool spends."""
+
 
 class AlphaSplit(BaseModel):
     """How the false-rollback budget is spent. Each share is split evenly over the tests of its family."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    service: float = Field(default=0.02, gt=0, lt=1, description="error ratio and absolute error objective")
-    harm: float = Field(default=0.015, gt=0, lt=1, description="outcome loss: paired in shadow, split in the ramp")
+    service: float = Field(default=0.012, gt=0, lt=1, description="error ratio and absolute error objective")
+    latency: float = Field(
+        default=0.008, gt=0, lt=1, description="slow answers above the champion's p50, p95, p99: ratio and objective"
+    )
+    harm: float = Field(
+        default=0.015, gt=0, lt=1, description="outcome loss: paired in shadow, split in the ramp, hazard log-score"
+    )
+    subgroup: float = Field(default=0.01, gt=0, lt=1, description="missed cases in any sex, age band or race")
+    drift: float = Field(default=0.005, gt=0, lt=1, description="drift of the challenger's scores")
 
     @model_validator(mode="after")
     def _within_budget(self) -> AlphaSplit:
-        if self.service + self.harm > ROLLBACK_ALPHA + 1e-12:
-            raise ValueError(
-                f"alpha.service + alpha.harm = {self.service + self.harm:g} exceeds {ROLLBACK_ALPHA}; lower one of them"
-            )
+        shares = self.model_dump()
+        if sum(shares.values()) > ROLLBACK_ALPHA + 1e-12:
+            said = " + ".join(f"alpha.{name} {share:g}" for name, share in shares.items())
+            raise ValueError(f"{said} exceeds {ROLLBACK_ALPHA}; lower one of them")
         return self
 
 
@@ -40,8 +52,37 @@ class RolloutPolicy(BaseModel):
     promotion_alpha: float = Field(
         default=0.05, gt=0, lt=1, description="non-inferiority is proven at E >= 1/promotion_alpha"
     )
+    promotion_test: Literal["bounded", "winsorised", "hazard"] = Field(
+        default="bounded",
+        description="bounded: no further assumption. winsorised: sooner, with a pool of unlabelled shadow patients. "
+        "hazard: survival only, from person-time, where follow_up is as_reported",
+    )
     margin_fraction: float = Field(
         default=0.05, gt=0, lt=1, description="margin as a share of the champion's Brier score"
+    )
+    auroc_margin: float = Field(default=0.02, gt=0, lt=1, description="margin of the displayed AUROC comparison")
+    pool_minimum: int = Field(default=20_000, ge=1000, description="score pairs for promotion_test winsorised")
+    pool_period_days: float = Field(
+        default=90.0, gt=0, description="patients scored later than this after the pool are not represented by it"
+    )
+    follow_up: Literal["at_horizon", "as_reported"] = Field(
+        default="at_horizon",
+        description="as_reported: events and losses are posted as they happen, so person-time counts from day one",
+    )
+    reporting_lag_days: float = Field(
+        default=30.0, ge=0, description="person-time is accounted this long after it passed (follow_up as_reported)"
+    )
+    hazard_margin: float = Field(
+        default=0.1, gt=0, lt=1, description="non-inferiority margin of the hazard log-score, nats per expected event"
+    )
+    min_band_events: int = Field(
+        default=50, ge=1, description="events in every follow-up band before promotion_test hazard can promote"
+    )
+    psi_rollback: float = Field(
+        default=0.25, gt=0, description="drift of scores rolls back at this PSI when the champion's own are quiet"
+    )
+    watch_alpha: float = Field(
+        default=0.05, gt=0, lt=1, description="chance of a false alarm of the detector over the whole watch"
     )
     min_shadow_pairs: int = Field(default=200, ge=1, description="mature paired patients before leaving shadow")
     min_requests: int = Field(default=200, ge=1, description="challenger requests in a ramp stage before the next one")
@@ -77,6 +118,14 @@ class RolloutPolicy(BaseModel):
             raise ValueError(
                 f"ramp must rise in whole per cents within 1..99, e.g. [5, 10, 25, 50]; got {list(self.ramp)}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _promotable(self) -> RolloutPolicy:
+        if self.promotion_test == "hazard" and self.follow_up != "as_reported":
+            raise ValueError("promotion_test hazard needs follow_up as_reported: person-time is counted as it passes")
+        if self.promotion_test == "winsorised" and self.promotion_alpha <= POOL_ALPHA:
+            raise ValueError(f"promotion_test winsorised spends {POOL_ALPHA} on the pool; raise promotion_alpha")
         return self
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, TypeVar
 
@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, Row, func, select, tuple_
 
 from clinical_assets.audit.chain import HashChain, snapshot
 from clinical_assets.rollout.entries import (
+    GROUP_SEPARATOR,
     Arm,
     ArmCount,
     Outcome,
@@ -20,7 +21,7 @@ from clinical_assets.rollout.entries import (
     Recorded,
     UnknownRequest,
 )
-from clinical_assets.rollout.tables import outcomes, predictions
+from clinical_assets.rollout.tables import memberships, outcomes, predictions
 
 T = TypeVar("T")
 
@@ -36,6 +37,7 @@ class PredictionLog:
         self.wall = wall
         self._predictions = HashChain(predictions, sequence=EVENTS)
         self._outcomes = HashChain(outcomes, sequence=EVENTS)
+        self._memberships = HashChain(memberships)
 
     def record_predictions(self, entries: Sequence[Prediction]) -> Recorded:
         """Store each (request_id, digest) once; a repeat is counted, never stored.
@@ -55,9 +57,23 @@ class PredictionLog:
                     conflicts.add(key)
             recorded_at = self.wall()
             self._predictions.append(
-                connection, [asdict(entry) | {"recorded_at": recorded_at} for entry in wanted.values()]
+                connection, [_row(entry) | {"recorded_at": recorded_at} for entry in wanted.values()]
             )
+            self._record_groups(connection, wanted.values())
         return Recorded(len(wanted), len(entries) - len(wanted), tuple(sorted(conflicts)))
+
+    def _record_groups(self, connection: Connection, entries: Iterable[Prediction]) -> None:
+        """Keep each request's groups once, whichever of the models told them first."""
+        told = {(e.request_id, e.cancer): GROUP_SEPARATOR.join(e.groups) for e in entries if e.groups}
+        for keys in _slices(list(told)):
+            query = select(memberships.c.request_id, memberships.c.cancer).where(
+                tuple_(memberships.c.request_id, memberships.c.cancer).in_(keys)
+            )
+            for row in connection.execute(query):
+                told.pop((row.request_id, row.cancer))
+        rows = [{"request_id": request, "cancer": cancer, "groups": said} for (request, cancer), said in told.items()]
+        if rows:
+            self._memberships.append(connection, rows)
 
     def record_outcomes(self, entries: Sequence[Outcome]) -> Recorded:
         """Store one outcome per request; posting the same one again changes nothing. All or nothing.
@@ -120,6 +136,12 @@ def _known_predictions(connection: Connection, keys: list[tuple[str, str]]) -> l
         query = select(predictions).where(tuple_(predictions.c.request_id, predictions.c.digest).in_(part))
         found.extend(((row.request_id, row.digest), row) for row in connection.execute(query))
     return found
+
+
+def _row(entry: Prediction) -> dict[str, Any]:
+    fields = asdict(entry)
+    del fields["groups"]
+    return fields
 
 
 def _identity(entry: Any) -> tuple[Any, ...]:

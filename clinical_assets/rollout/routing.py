@@ -153,10 +153,14 @@ def guard(new: RouteState, current: RouteState | None, authority: Authority, now
 
 @dataclass(frozen=True)
 class ServiceCounts:
-    """Cumulative since the counter's start. Errors: 5xx, timeouts, resets and failed connections; never 4xx."""
+    """Cumulative since the counter's start. Errors: 5xx, timeouts, resets and failed connections; never 4xx.
+
+    `latency`: rising (upper bound in ms, answers up to it); the last row holds all timed answers. Empty: not measured.
+    """
 
     requests: int
     errors: int
+    latency: tuple[tuple[float, int], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from clinical_assets.audit.records import Refused
@@ -10,8 +9,11 @@ from clinical_assets.audit.statements import StatementRefused
 from clinical_assets.gates.verdict import Scope
 from clinical_assets.rollout import stages
 from clinical_assets.rollout.authority import RolloutAuthority
-from clinical_assets.rollout.controller import Reading, RouteReading
+from clinical_assets.rollout.controller import RouteReading
 from clinical_assets.rollout.entries import Rollout
+from clinical_assets.rollout.evidence.latency import slower_than
+from clinical_assets.rollout.evidence.news import Counters
+from clinical_assets.rollout.inputs import Reading
 from clinical_assets.rollout.plan import RolloutPlan
 from clinical_assets.rollout.routing import (
     NoData,
@@ -19,6 +21,7 @@ from clinical_assets.rollout.routing import (
     RouteState,
     RoutingError,
     RoutingUnavailable,
+    ServiceCounts,
     Telemetry,
     TrafficRouter,
 )
@@ -26,11 +29,11 @@ from clinical_assets.rollout.routing import (
 
 @dataclass(frozen=True)
 class TelemetrySample:
-    """Cumulative (requests, errors) by digest, `None` unless usable."""
+    """Cumulative counts by digest (see `Counters`), `None` unless usable."""
 
     reading: Reading
     reason: str = ""
-    counters: Mapping[str, tuple[int, int]] | None = None
+    counters: Counters | None = None
 
 
 def sample(telemetry: Telemetry, plan: RolloutPlan) -> TelemetrySample:
@@ -48,10 +51,24 @@ def sample(telemetry: Telemetry, plan: RolloutPlan) -> TelemetrySample:
         return TelemetrySample(Reading.CONFIG_ERROR, str(error))
     if isinstance(counts, NoData):
         return TelemetrySample(Reading.NO_DATA, counts.reason)
-    counters = {digest: (c.requests, c.errors) for digest, c in counts.items()}
+    try:
+        counters = {digest: _counters(variant, plan) for digest, variant in counts.items()}
+    except ValueError as error:
+        return TelemetrySample(Reading.CONFIG_ERROR, str(error))
     if plan.challenger not in counters:
         return TelemetrySample(Reading.INSUFFICIENT, "the challenger has no requests yet", counters)
     return TelemetrySample(Reading.OK, "", counters)
+
+
+def _counters(counts: ServiceCounts, plan: RolloutPlan) -> tuple[int, ...]:
+    """
+    Raises:
+        ValueError: the latency histogram has lost a limit of the plan.
+    """
+    if not plan.latency or not counts.latency:
+        return counts.requests, counts.errors
+    slow = (slower_than(counts.latency, limit.above_ms) for limit in plan.latency)
+    return counts.requests, counts.errors, counts.latency[-1][1], *slow
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,14 @@ predictions = chained_table(
     Index("predictions_of_rollout", "rollout_id", "seq"),
 )
 
+memberships = chained_table(
+    "memberships",
+    Column("request_id", String(128), nullable=False),
+    Column("cancer", String(64), nullable=False),
+    Column("groups", String(512), nullable=False),
+    UniqueConstraint("request_id", "cancer"),
+)
+
 outcomes = chained_table(
     "outcomes",
     Column("request_id", String(128), nullable=False),

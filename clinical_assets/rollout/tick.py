@@ -23,6 +23,7 @@ from clinical_assets.rollout.evidence_log import EvidenceLog, state_digest
 from clinical_assets.rollout.guardrails import counts
 from clinical_assets.rollout.ledger import Ledger
 from clinical_assets.rollout.plan import RolloutPlan
+from clinical_assets.rollout.promotion import proof
 from clinical_assets.rollout.restraint import after_loss, contested, needs_write, paced, stage_of, staying, worth_a_row
 from clinical_assets.rollout.routing import (
     RouteConflict,
@@ -191,8 +192,7 @@ def _state(
 ) -> RolloutState:
     wall = ports.ledger.wall()
     stage = stage_of(progress)
-    proven = evidence.paired.non_inferiority.rejects(plan.policy.promotion_alpha)
-    leaving = stage == stages.SHADOW and proven
+    leaving = stage == stages.SHADOW and proof(evidence, plan).proven
     since = max(evidence.sampled_at or wall, progress.last.recorded_at if progress.last else 0.0)
     return RolloutState(
         plan=plan,

@@ -45,7 +45,7 @@ def test_split_factors_stay_positive(
     centre = augmentation(challenger, champion, pi)
     loss = ((challenger if arm else champion) - outcome) ** 2
     z = split_difference("challenger" if arm else "champion", loss, pi, centre, weight)
-    assert math.isfinite(SplitEvidence.start().update(z, pi, 4.0).harm.log_e)
+    assert math.isfinite(SplitEvidence.start(MARGIN).update(z, pi, 4.0).harm.log_e)
 
 
 def test_an_assignment_that_was_not_random_is_no_evidence() -> None:

@@ -61,7 +61,7 @@ def test_a_decision_row_says_everything(world: World) -> None:
     assert row.policy_digest == world.ledger.rollout_by_id(world.rollout_id).policy_digest
     proof = t.statistics["non_inferiority"]
     assert proof["proven"]
-    assert proof["peak"] >= proof["threshold"] == 20
+    assert proof["e"] >= proof["threshold"] == 20
     assert all(rail["null"] for rail in t.statistics["guardrails"].values())
     assert t.n["pairs_with_outcome"] == proof["n"]
     assert t.n["champion_requests"] > 0
@@ -242,7 +242,7 @@ def test_a_counter_reset_counts_nothing_twice(world: World) -> None:
     world.telemetry.counters = {CHAMPION: [100, 1], CHALLENGER: [100, 1]}
     world.tick()
     world.telemetry.counters = {CHAMPION: [150, 1], CHALLENGER: [20, 1]}
-    errors = world.tick().evidence.errors
+    errors = world.tick().evidence.service.errors
     assert errors.challenger == (100 + 20, 1 + 1)
     assert errors.champion[0] == 150
 
@@ -320,7 +320,7 @@ def test_a_newer_model_supersedes_and_starts_from_nothing(world: World) -> None:
     assert world.share() == 0
     world.rollout_id = open_rollout(world.ledger, newer, "trainer", world.clock.at).id
     result = world.tick()
-    assert (result.stage, result.evidence.paired.n, result.evidence.errors.challenger) == ("shadow", 0, (0, 0))
+    assert (result.stage, result.evidence.paired.n, result.evidence.service.errors.challenger) == ("shadow", 0, (0, 0))
 
 
 def test_an_unreachable_data_plane_is_no_advance_and_a_rollback_is_retried(world: World) -> None:

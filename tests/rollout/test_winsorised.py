@@ -14,10 +14,8 @@ from clinical_assets.rollout.evidence.conditional import MULTIPLES, ConditionalE
 from clinical_assets.rollout.evidence.leash import RADIUS, leashed, loss_bound
 from clinical_assets.rollout.evidence.winsorised import (
     CLIP,
-    DifferentSource,
     Source,
     WinsorisedEvidence,
-    require_same_source,
     tail,
     tail_bound,
 )
@@ -91,18 +89,18 @@ def test_a_subgroup_that_the_pool_never_saw_trips_the_guard() -> None:
     assert evidence.log_e == pytest.approx(math.log(0.25) + evidence.plain.log_e)
 
 
-def test_a_pool_from_elsewhere_is_refused() -> None:
-    pool = Source(frozenset({"Basel"}), 0.0, 100.0)
-    require_same_source(pool, Source(frozenset({"Basel"}), 10.0, 105.0), slack_s=10.0)
-    with pytest.raises(DifferentSource, match="Geneva"):
-        require_same_source(pool, Source(frozenset({"Basel", "Geneva"}), 10.0, 90.0), slack_s=10.0)
-    with pytest.raises(DifferentSource, match="period"):
-        require_same_source(pool, Source(frozenset({"Basel"}), 10.0, 120.0), slack_s=10.0)
-
-
-def test_a_bound_above_the_margin_cannot_start() -> None:
-    with pytest.raises(ValueError, match="not below the margin"):
-        WinsorisedEvidence.start(MARGIN, MARGIN)
+@pytest.mark.parametrize(
+    ("eta", "site", "at"), [(MARGIN, "Basel", 99.0), (MARGIN / 10, "Geneva", 99.0), (MARGIN / 10, "Basel", 101.0)]
+)
+def test_a_wide_bound_another_site_or_a_later_period_leave_only_the_plain_quarter(
+    eta: float, site: str, at: float
+) -> None:
+    evidence = WinsorisedEvidence.start(eta, MARGIN, Source(("Basel",), 100.0))
+    evidence = evidence.seen_at(site, at).update(-0.5, 0.0, MARGIN)
+    assert evidence.log_e == pytest.approx(math.log(0.25) + evidence.plain.log_e)
+    assert WinsorisedEvidence.from_json(json.loads(json.dumps(evidence.to_json()))) == evidence
+    represented = WinsorisedEvidence.start(MARGIN / 10, MARGIN, Source(("Basel",), 100.0)).seen_at("Basel", 99.0)
+    assert not represented.guarded_off
 
 
 @given(risk, risk, outcomes, st.floats(0.05, 1))

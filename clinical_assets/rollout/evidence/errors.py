@@ -27,16 +27,22 @@ BROKEN = 0.5
 
 @dataclass(frozen=True)
 class ErrorEvidence:
-    """State of both service tests, and the (requests, errors) of each variant so far."""
+    """State of the service tests, and the (requests, errors) of each variant so far.
+
+    `champion_objective` is the objective test of the champion: when both variants miss the objective, a way back to
+    the champion is no cure.
+    """
 
     ratio: EProcess
     objective: EProcess
+    champion_objective: EProcess
     champion: tuple[int, int] = (0, 0)
     challenger: tuple[int, int] = (0, 0)
 
     @classmethod
     def start(cls) -> ErrorEvidence:
-        return cls(EProcess.start((1 / 3, 1 / 3, 1 / 3)), EProcess.start((0.25, 0.25, 0.25, 0.25)))
+        quarters = EProcess.start((0.25, 0.25, 0.25, 0.25))
+        return cls(EProcess.start((1 / 3, 1 / 3, 1 / 3)), quarters, quarters)
 
     def update(self, champion: tuple[int, int], challenger: tuple[int, int], p0: float) -> ErrorEvidence:
         """One interval's new (requests, errors) of each variant; `p0` is the error objective, below 1/2.
@@ -50,19 +56,21 @@ class ErrorEvidence:
         return ErrorEvidence(
             ratio_test(self.ratio, champion, challenger),
             _objective(self.objective, challenger, p0),
+            _objective(self.champion_objective, champion, p0),
             (self.champion[0] + champion[0], self.champion[1] + champion[1]),
             (self.challenger[0] + challenger[0], self.challenger[1] + challenger[1]),
         )
 
     def to_json(self) -> dict[str, Any]:
-        tests = {"ratio": self.ratio.to_json(), "objective": self.objective.to_json()}
+        tests = {name: getattr(self, name).to_json() for name in ("ratio", "objective", "champion_objective")}
         return {**tests, "champion": list(self.champion), "challenger": list(self.challenger)}
 
     @classmethod
     def from_json(cls, state: dict[str, Any]) -> ErrorEvidence:
-        tests = (EProcess.from_json(state["ratio"]), EProcess.from_json(state["objective"]))
+        names = ("ratio", "objective", "champion_objective")
+        ratio, objective, of_champion = (EProcess.from_json(state[name]) for name in names)
         champion, challenger = state["champion"], state["challenger"]
-        return cls(*tests, (champion[0], champion[1]), (challenger[0], challenger[1]))
+        return cls(ratio, objective, of_champion, (champion[0], champion[1]), (challenger[0], challenger[1]))
 
 
 def ratio_test(process: EProcess, champion: tuple[int, int], challenger: tuple[int, int]) -> EProcess:
@@ -76,10 +84,12 @@ def ratio_test(process: EProcess, champion: tuple[int, int], challenger: tuple[i
     return process.multiply(factors, errors_a + errors_b)
 
 
-def _objective(process: EProcess, challenger: tuple[int, int], p0: float) -> EProcess:
-    n, errors = challenger
-    if not n:
-        return process
+def objective_factors(counts: tuple[int, int], p0: float) -> list[float]:
+    """Log likelihood ratios of one interval's (requests, errors) against an error rate of at most `p0`."""
+    n, errors = counts
     rates = [min(m * p0, BROKEN) for m in MULTIPLES] + [BROKEN]
-    factors = [errors * math.log(p / p0) + (n - errors) * math.log((1 - p) / (1 - p0)) for p in rates]
-    return process.multiply(factors, n)
+    return [errors * math.log(p / p0) + (n - errors) * math.log((1 - p) / (1 - p0)) for p in rates]
+
+
+def _objective(process: EProcess, counts: tuple[int, int], p0: float) -> EProcess:
+    return process.multiply(objective_factors(counts, p0), counts[0]) if counts[0] else process

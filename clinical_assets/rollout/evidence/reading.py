@@ -11,10 +11,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, exists, func, select, union
 
-from clinical_assets.rollout.entries import Arm, PredictionStatus
-from clinical_assets.rollout.evidence.state import Answer, Observed, Pair
+from clinical_assets.rollout.entries import GROUP_SEPARATOR, Arm, PredictionStatus
+from clinical_assets.rollout.evidence.news import Answer, Observed, Pair, Pool, Score, site_of
 from clinical_assets.rollout.plan import RolloutPlan
-from clinical_assets.rollout.tables import outcomes, predictions
+from clinical_assets.rollout.tables import memberships, outcomes, predictions
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Rows:
     pairs: list[Pair]
     answers: list[Answer]
     assigned: list[tuple[bool, float]]
-    scored: list[tuple[str, float | None, bool, float]]
+    scored: list[Score]
 
 
 def last_seq(connection: Connection) -> int:
@@ -52,9 +52,8 @@ def last_seq(connection: Connection) -> int:
     return max(head or 0 for head in heads)
 
 
-def read(connection: Connection, rollout_id: str, plan: RolloutPlan, before: Cursor, until: Cursor) -> Rows:
-    """All that became usable after `before` and up to `until`, in the order of prediction time, then position."""
-    scope = Scope(rollout_id, plan, before, until)
+def read(connection: Connection, scope: Scope) -> Rows:
+    """All that became usable between the cursors, in the order of prediction time, then position."""
     matured, pairs = _pairs(connection, scope)
     return Rows(matured, pairs, _answers(connection, scope), _assigned(connection, scope), _scored(connection, scope))
 
@@ -62,19 +61,36 @@ def read(connection: Connection, rollout_id: str, plan: RolloutPlan, before: Cur
 def _pairs(connection: Connection, scope: Scope) -> tuple[int, list[Pair]]:
     before = scope.before
     first, mirrored = predictions.alias("first"), predictions.alias("mirrored")
-    earlier = predictions.alias("earlier")
     query = (
+        mirrored_pairs(first, mirrored, scope)
+        .add_columns(first.c.request_id, first.c.seq, mirrored.c.seq.label("other_seq"), *outcome_columns)
+        .outerjoin(outcomes, outcome_of(first, scope.until))
+    )
+    rows = _new(connection, query, first, scope)
+    matured = sum(not _used(row.predicted_at, before, row.seq, row.other_seq) for row in rows)
+    pairs = [
+        Pair(row.champion, row.challenger, _observed(row), row.predicted_at, _groups(row.groups))
+        for row in rows
+        if row.outcome_seq is not None and not _used(row.predicted_at, before, row.seq, row.other_seq, row.outcome_seq)
+    ]
+    return matured, pairs
+
+
+def mirrored_pairs(first: Any, mirrored: Any, scope: Scope) -> Any:
+    """Both scores, groups and prediction time of each patient's first mirrored request."""
+    earlier = predictions.alias("earlier")
+    return (
         select(
-            first.c.request_id,
             first.c.predicted_at,
             first.c.risk.label("champion"),
             mirrored.c.risk.label("challenger"),
-            first.c.seq,
-            mirrored.c.seq.label("other_seq"),
-            *_OUTCOME,
+            memberships.c.groups,
         )
         .join(mirrored, and_(mirrored.c.request_id == first.c.request_id, mirrored.c.digest == scope.plan.challenger))
-        .outerjoin(outcomes, _outcome_of(first, scope.until))
+        .outerjoin(
+            memberships,
+            and_(memberships.c.request_id == first.c.request_id, memberships.c.cancer == first.c.cancer),
+        )
         .where(
             first.c.digest == scope.plan.champion,
             first.c.arm == Arm.CHAMPION,
@@ -92,14 +108,23 @@ def _pairs(connection: Connection, scope: Scope) -> tuple[int, list[Pair]]:
             ),
         )
     )
-    rows = _new(connection, query, first, scope)
-    matured = sum(not _used(row.predicted_at, before, row.seq, row.other_seq) for row in rows)
-    pairs = [
-        Pair(row.champion, row.challenger, _observed(row))
-        for row in rows
-        if row.outcome_seq is not None and not _used(row.predicted_at, before, row.seq, row.other_seq, row.outcome_seq)
-    ]
-    return matured, pairs
+
+
+def pool(connection: Connection, scope: Scope) -> Pool | None:
+    """All mirrored score pairs so far; their outcomes are not looked at."""
+    first, mirrored = predictions.alias("first"), predictions.alias("mirrored")
+    query = mirrored_pairs(first, mirrored, scope).where(
+        first.c.rollout_id == scope.rollout_id, first.c.seq <= scope.until.seq
+    )
+    rows = connection.execute(query.order_by(first.c.seq)).all()
+    if not rows:
+        return None
+    return Pool(
+        [row.champion for row in rows],
+        [row.challenger for row in rows],
+        [site_of(_groups(row.groups)) for row in rows],
+        max(row.predicted_at for row in rows),
+    )
 
 
 def _answers(connection: Connection, scope: Scope) -> list[Answer]:
@@ -113,9 +138,9 @@ def _answers(connection: Connection, scope: Scope) -> list[Answer]:
             first.c.risk,
             first.c.seq,
             mirrored.c.risk.label("other"),
-            *_OUTCOME,
+            *outcome_columns,
         )
-        .join(outcomes, _outcome_of(first, scope.until))
+        .join(outcomes, outcome_of(first, scope.until))
         .outerjoin(
             mirrored,
             and_(
@@ -149,16 +174,32 @@ def _assigned(connection: Connection, scope: Scope) -> list[tuple[bool, float]]:
     return [(row.arm == Arm.CHALLENGER, row.propensity) for row in rows]
 
 
-def _scored(connection: Connection, scope: Scope) -> list[tuple[str, float | None, bool, float]]:
-    p = predictions.c
-    query = select(p.patient, p.risk, p.arm, p.recorded_at).where(
+def _scored(connection: Connection, scope: Scope) -> list[Score]:
+    scored, earlier = predictions.alias("scored"), predictions.alias("earlier")
+    p = scored.c
+    repeat = exists().where(
+        earlier.c.rollout_id == scope.rollout_id,
+        earlier.c.patient == p.patient,
+        earlier.c.digest == p.digest,
+        earlier.c.seq < p.seq,
+    )
+    query = select(p.digest, p.patient, p.risk, p.arm, p.recorded_at, repeat.label("repeat")).where(
         p.rollout_id == scope.rollout_id,
-        p.digest == scope.plan.challenger,
+        p.digest.in_((scope.plan.champion, scope.plan.challenger)),
         p.seq > scope.before.seq,
         p.seq <= scope.until.seq,
     )
-    rows = connection.execute(query.order_by(p.seq)).all()
-    return [(row.patient, row.risk, row.arm == Arm.CHALLENGER, row.recorded_at) for row in rows]
+    return [
+        Score(
+            row.digest == scope.plan.challenger,
+            row.patient,
+            row.risk,
+            row.arm == Arm.CHALLENGER,
+            row.recorded_at,
+            not row.repeat,
+        )
+        for row in connection.execute(query.order_by(p.seq))
+    ]
 
 
 def _first_in_split(first: Any, rollout_id: str) -> list[Any]:
@@ -201,7 +242,7 @@ def _used(predicted_at: float, before: Cursor, *sequences: int) -> bool:
     return predicted_at <= before.mature_until and max(sequences) <= before.seq
 
 
-_OUTCOME = (
+outcome_columns = (
     outcomes.c.seq.label("outcome_seq"),
     outcomes.c.time,
     outcomes.c.event,
@@ -210,7 +251,7 @@ _OUTCOME = (
 )
 
 
-def _outcome_of(scored: Any, until: Cursor) -> Any:
+def outcome_of(scored: Any, until: Cursor) -> Any:
     return and_(
         outcomes.c.request_id == scored.c.request_id,
         outcomes.c.cancer == scored.c.cancer,
@@ -220,3 +261,7 @@ def _outcome_of(scored: Any, until: Cursor) -> Any:
 
 def _observed(row: Row[Any]) -> Observed:
     return Observed(row.time, row.event, row.label, row.outcome_at)
+
+
+def _groups(stored: str | None) -> tuple[str, ...]:
+    return tuple(stored.split(GROUP_SEPARATOR)) if stored else ()

@@ -13,9 +13,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from clinical_assets.rollout.evidence.bets import EProcess
+from clinical_assets.rollout.evidence.intervals import GridInterval
 
 KAPPAS = (0.24, 0.48, 0.96)
 """Bets in units of pi (1 - pi) / w_max, fixed before the first label."""
+
+GRID_STEP = 5.0
+"""Unit of the interval's grid in margins: one answer per patient tells an order less than both."""
 
 Arm = Literal["champion", "challenger"]
 
@@ -47,14 +51,15 @@ def split_difference(arm: Arm, loss: float, propensity: float, centre: float, we
 
 @dataclass(frozen=True)
 class SplitEvidence:
-    """State of the harm test in the split."""
+    """State of the harm test in the split; `interval` is a confidence sequence for the mean difference."""
 
     harm: EProcess
+    interval: GridInterval
     total: float = 0.0
 
     @classmethod
-    def start(cls) -> SplitEvidence:
-        return cls(EProcess.start((1 / 3, 1 / 3, 1 / 3)))
+    def start(cls, margin: float) -> SplitEvidence:
+        return cls(EProcess.start((1 / 3, 1 / 3, 1 / 3)), GridInterval.start(GRID_STEP * margin))
 
     @property
     def n(self) -> int:
@@ -67,11 +72,13 @@ class SplitEvidence:
     def update(self, z: float, propensity: float, max_weight: float = 1.0) -> SplitEvidence:
         """One mature patient. Since |loss - c| <= 1, every factor stays above 1 - kappa > 0."""
         unit = propensity * (1 - propensity) / max_weight
-        return SplitEvidence(self.harm.multiply(tuple(math.log1p(k * unit * z) for k in KAPPAS)), self.total + z)
+        harm = self.harm.multiply(tuple(math.log1p(k * unit * z) for k in KAPPAS))
+        bound = max_weight / min(propensity, 1 - propensity)
+        return SplitEvidence(harm, self.interval.update(z, -bound, bound), self.total + z)
 
     def to_json(self) -> dict[str, Any]:
-        return {"harm": self.harm.to_json(), "total": self.total}
+        return {"harm": self.harm.to_json(), "interval": self.interval.to_json(), "total": self.total}
 
     @classmethod
     def from_json(cls, state: dict[str, Any]) -> SplitEvidence:
-        return cls(EProcess.from_json(state["harm"]), state["total"])
+        return cls(EProcess.from_json(state["harm"]), GridInterval.from_json(state["interval"]), state["total"])

@@ -6,73 +6,25 @@ bit-identical values.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from clinical_assets.rollout.evidence.bets import EProcess
-from clinical_assets.rollout.evidence.errors import ErrorEvidence
+from clinical_assets.rollout.evidence.companions import Companions
+from clinical_assets.rollout.evidence.drift import DriftEvidence, ScoreReference, tie_breaker
+from clinical_assets.rollout.evidence.hazard import BAND_EDGES, HazardEvidence
 from clinical_assets.rollout.evidence.maturity import outcome_at_horizon
+from clinical_assets.rollout.evidence.news import Answer, News, Observed, Pair, Passage
 from clinical_assets.rollout.evidence.onset import Onset
 from clinical_assets.rollout.evidence.outputs import OutputEvidence
+from clinical_assets.rollout.evidence.service import ServiceEvidence
 from clinical_assets.rollout.evidence.shadow import PairedEvidence, loss_difference
 from clinical_assets.rollout.evidence.split import SplitEvidence, augmentation, split_difference
 from clinical_assets.rollout.evidence.srm import assign, sample_ratio
 from clinical_assets.rollout.plan import RolloutPlan
 
-TESTS = ("paired_harm", "split_harm", "error_ratio", "error_objective")
-
-
-@dataclass(frozen=True)
-class Observed:
-    """What became of a patient: (time in days, event) or a label."""
-
-    time: float | None
-    event: int | None
-    label: int | None
-    recorded_at: float
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Both scores of a mature patient of the shadow stage."""
-
-    champion: float
-    challenger: float
-    outcome: Observed
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The score that a mature patient of the split was given; `other` is the other model's, where logged."""
-
-    challenger_arm: bool
-    propensity: float
-    risk: float
-    other: float | None
-    outcome: Observed
-
-
-@dataclass(frozen=True)
-class News:
-    """What was logged since the last step, each patient once, in reading order.
-
-    Attributes:
-        wall: wall time of the step. stage: stage in force.
-        matured: pairs whose horizon has passed, with or without outcome.
-        assigned: (challenger arm?, propensity) of patients first seen in the split.
-        scored: (patient, risk or None, given to the patient?, recorded at) of the challenger's scores.
-        counters: cumulative (requests, errors) by digest, `None` when telemetry was missing.
-    """
-
-    wall: float
-    stage: str
-    matured: int = 0
-    pairs: Sequence[Pair] = ()
-    answers: Sequence[Answer] = ()
-    assigned: Sequence[tuple[bool, float]] = ()
-    scored: Sequence[tuple[str, float | None, bool, float]] = ()
-    counters: Mapping[str, tuple[int, int]] | None = None
+WATCH = "watch"
 
 
 @dataclass(frozen=True)
@@ -80,13 +32,16 @@ class Evidence:
     """State of every test. `to_json` is exact."""
 
     paired: PairedEvidence
+    companions: Companions
+    hazard: HazardEvidence
     split: SplitEvidence
-    errors: ErrorEvidence
+    service: ServiceEvidence
     assignment: EProcess
     outputs: OutputEvidence
+    champion_drift: DriftEvidence
+    challenger_drift: DriftEvidence
     onsets: Mapping[str, Onset]
     matured: int = 0
-    counters: Mapping[str, tuple[int, int]] | None = None
     sampled_at: float | None = None
     stage: str = ""
     answered_before: int = 0
@@ -95,11 +50,15 @@ class Evidence:
     def start(cls, plan: RolloutPlan) -> Evidence:
         return cls(
             PairedEvidence.start(plan.margin),
-            SplitEvidence.start(),
-            ErrorEvidence.start(),
+            Companions.start(plan),
+            HazardEvidence.start(),
+            SplitEvidence.start(plan.margin),
+            ServiceEvidence.start(plan),
             sample_ratio(),
             OutputEvidence(),
-            {name: Onset() for name in TESTS},
+            DriftEvidence.start(plan.champion_scores),
+            DriftEvidence.start(plan.challenger_scores),
+            {},
         )
 
     @property
@@ -112,15 +71,30 @@ class Evidence:
         """Requests that the challenger answered in the present stage."""
         return self.outputs.answered - self.answered_before
 
-    def harm_processes(self) -> dict[str, EProcess]:
-        """The tests that can roll back, by name."""
-        processes = (self.paired.harm, self.split.harm, self.errors.ratio, self.errors.objective)
-        return dict(zip(TESTS, processes, strict=True))
+    def log_harm(self) -> dict[str, float]:
+        """log E of every test that can roll back, by name."""
+        service = self.service
+        found = {
+            "paired_harm": self.paired.harm.log_e,
+            "split_harm": self.split.harm.log_e,
+            "hazard_harm": self.hazard.harm.log_e,
+            "subgroup_harm": self.companions.subgroups.log_e,
+            "score_drift": self.challenger_drift.log_e,
+            "error_ratio": service.errors.ratio.log_e,
+            "error_objective": service.errors.objective.log_e,
+        }
+        for index, test in enumerate(service.latency):
+            found |= {f"latency_ratio_{index}": test.ratio.log_e, f"latency_objective_{index}": test.objective.log_e}
+        return found
 
     def update(self, news: News, plan: RolloutPlan) -> Evidence:
         """The evidence after `news`."""
         moved = self if news.stage == self.stage else self._entered(news.stage)
-        moved = _score(moved, news)
+        moved = _score(moved, news, plan)
+        if news.pool is not None:
+            moved = replace(moved, companions=moved.companions.with_pool(news.pool, plan))
+        for passage in news.passages:
+            moved = _pass(moved, passage, news, plan)
         for pair in news.pairs:
             moved = _pair(moved, pair, plan)
         for answer in news.answers:
@@ -133,33 +107,29 @@ class Evidence:
         return replace(self, stage=stage, answered_before=self.outputs.answered)
 
     def to_json(self) -> dict[str, Any]:
-        counters = None if self.counters is None else {k: list(v) for k, v in sorted(self.counters.items())}
+        parts = ("paired", "companions", "hazard", "split", "service", "assignment", "outputs")
+        plain = ("matured", "sampled_at", "stage", "answered_before")
+        drifts = ("champion_drift", "challenger_drift")
         return {
-            "paired": self.paired.to_json(),
-            "split": self.split.to_json(),
-            "errors": self.errors.to_json(),
-            "assignment": self.assignment.to_json(),
-            "outputs": self.outputs.to_json(),
+            **{name: getattr(self, name).to_json() for name in (*parts, *drifts)},
             "onsets": {name: onset.to_json() for name, onset in self.onsets.items()},
-            "matured": self.matured,
-            "counters": counters,
-            "sampled_at": self.sampled_at,
-            "stage": self.stage,
-            "answered_before": self.answered_before,
+            **{name: getattr(self, name) for name in plain},
         }
 
     @classmethod
     def from_json(cls, state: Mapping[str, Any]) -> Evidence:
-        counters = state["counters"]
         return cls(
             PairedEvidence.from_json(state["paired"]),
+            Companions.from_json(state["companions"]),
+            HazardEvidence.from_json(state["hazard"]),
             SplitEvidence.from_json(state["split"]),
-            ErrorEvidence.from_json(state["errors"]),
+            ServiceEvidence.from_json(state["service"]),
             EProcess.from_json(state["assignment"]),
             OutputEvidence.from_json(state["outputs"]),
-            {name: Onset.from_json(state["onsets"][name]) for name in TESTS},
+            DriftEvidence.from_json(state["champion_drift"]),
+            DriftEvidence.from_json(state["challenger_drift"]),
+            {name: Onset.from_json(onset) for name, onset in state["onsets"].items()},
             state["matured"],
-            None if counters is None else {k: (v[0], v[1]) for k, v in counters.items()},
             state["sampled_at"],
             state["stage"],
             state["answered_before"],
@@ -175,23 +145,54 @@ def _outcome(outcome: Observed, plan: RolloutPlan) -> tuple[int, float]:
     return outcome_at_horizon(outcome.time, outcome.event, plan.horizon_days, plan.censoring, cap)
 
 
-def _onset(evidence: Evidence, name: str, sample_at: float) -> Evidence:
-    log_e = evidence.harm_processes()[name].log_e
-    return replace(evidence, onsets={**evidence.onsets, name: evidence.onsets[name].update(log_e, sample_at)})
+def _onset(evidence: Evidence, sample_at: float, *names: str) -> Evidence:
+    logs = evidence.log_harm()
+    moved = {name: evidence.onsets.get(name, Onset()).update(logs[name], sample_at) for name in names}
+    return replace(evidence, onsets={**evidence.onsets, **moved})
 
 
-def _score(evidence: Evidence, news: News) -> Evidence:
-    outputs = evidence.outputs
-    for patient, risk, answered, recorded_at in news.scored:
-        outputs = outputs.update(patient, risk, answered, recorded_at)
-    return replace(evidence, outputs=outputs)
+def _score(evidence: Evidence, news: News, plan: RolloutPlan) -> Evidence:
+    outputs, a, b = evidence.outputs, evidence.champion_drift, evidence.challenger_drift
+    onset, log_e = evidence.onsets.get("score_drift", Onset()), b.log_e
+    for score in news.scored:
+        if score.challenger:
+            outputs = outputs.update(score.patient, score.risk, score.answered, score.recorded_at)
+        if score.risk is None or not score.first:
+            continue
+        uniform = tie_breaker(plan.cancer, str(score.challenger), score.patient)
+        if score.challenger:
+            b = _ranked(b, plan.challenger_scores, score.risk, uniform)
+            onset = onset.update(b.log_e, score.recorded_at) if b.log_e != log_e else onset
+            log_e = b.log_e
+        else:
+            a = _ranked(a, plan.champion_scores, score.risk, uniform)
+    onsets = {**evidence.onsets, "score_drift": onset}
+    return replace(evidence, outputs=outputs, champion_drift=a, challenger_drift=b, onsets=onsets)
+
+
+def _ranked(drift: DriftEvidence, reference: ScoreReference, risk: float, uniform: float) -> DriftEvidence:
+    return drift.update(reference, risk, uniform) if sum(reference.counts) else drift
+
+
+def _pass(evidence: Evidence, passage: Passage, news: News, plan: RolloutPlan) -> Evidence:
+    until = min(passage.until, BAND_EDGES[passage.band])
+    share = plan.hazard_shape.within(passage.band, until)
+    margin = plan.policy.hazard_margin
+    hazard = evidence.hazard
+    if passage.withdrawn:
+        whole = plan.hazard_shape.within(passage.band, BAND_EDGES[passage.band])
+        share -= whole
+    hazard = hazard.update(passage.challenger, passage.champion, passage.band, passage.event, share, margin)
+    return _onset(replace(evidence, hazard=hazard), news.wall, "hazard_harm")
 
 
 def _pair(evidence: Evidence, pair: Pair, plan: RolloutPlan) -> Evidence:
     outcome, weight = _outcome(pair.outcome, plan)
     z = loss_difference(pair.challenger, pair.champion, outcome, weight)
-    moved = replace(evidence, paired=evidence.paired.update(z, plan.margin, plan.max_weight))
-    return _onset(moved, "paired_harm", pair.outcome.recorded_at)
+    paired = evidence.paired.update(z, plan.margin, plan.max_weight)
+    companions = evidence.companions.update(pair, z, outcome, weight, plan)
+    moved = replace(evidence, paired=paired, companions=companions)
+    return _onset(moved, pair.outcome.recorded_at, "paired_harm", "subgroup_harm")
 
 
 def _answer(evidence: Evidence, answer: Answer, plan: RolloutPlan) -> Evidence:
@@ -205,33 +206,17 @@ def _answer(evidence: Evidence, answer: Answer, plan: RolloutPlan) -> Evidence:
     arm = "challenger" if answer.challenger_arm else "champion"
     z = split_difference(arm, (answer.risk - outcome) ** 2, answer.propensity, centre, weight)
     moved = replace(evidence, split=evidence.split.update(z, answer.propensity, plan.max_weight))
-    return _onset(moved, "split_harm", answer.outcome.recorded_at)
+    return _onset(moved, answer.outcome.recorded_at, "split_harm")
 
 
 def _count(evidence: Evidence, news: News, plan: RolloutPlan) -> Evidence:
-    """New requests and errors since the last sample; a counter that fell was reset and starts again at 0."""
+    """What the data plane counted since the last sample."""
     if news.counters is None:
         return evidence if evidence.sampled_at is not None else replace(evidence, sampled_at=news.wall)
-    fresh = {digest: (int(n), int(errors)) for digest, (n, errors) in news.counters.items()}
-    if evidence.counters is None:
-        return replace(evidence, counters=fresh, sampled_at=news.wall)
-    champion = _increment(evidence.counters, fresh, plan.champion)
-    challenger = _increment(evidence.counters, fresh, plan.challenger)
-    moved = replace(
-        evidence,
-        errors=evidence.errors.update(champion, challenger, plan.error_objective),
-        counters={**evidence.counters, **fresh},
-        sampled_at=news.wall,
-    )
+    service = evidence.service.update(news.counters, plan, news.stage == WATCH, news.now)
+    moved = replace(evidence, service=service, sampled_at=news.wall)
+    if evidence.service.counters is None:
+        return moved
     began = evidence.sampled_at if evidence.sampled_at is not None else news.wall
-    return _onset(_onset(moved, "error_ratio", began), "error_objective", began)
-
-
-def _increment(
-    before: Mapping[str, tuple[int, int]], now: Mapping[str, tuple[int, int]], digest: str
-) -> tuple[int, int]:
-    if digest not in now:
-        return 0, 0
-    (n0, errors0), (n1, errors1) = before.get(digest, (0, 0)), now[digest]
-    requests, errors = (n1 - n0, errors1 - errors0) if n1 >= n0 and errors1 >= errors0 else (n1, errors1)
-    return max(requests, errors), errors
+    latency = [name for name in moved.log_harm() if name.startswith("latency")]
+    return _onset(moved, began, "error_ratio", "error_objective", *latency)

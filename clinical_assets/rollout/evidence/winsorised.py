@@ -6,7 +6,8 @@ of unlabelled score pairs gives `eta >= E h` with confidence 1 - alpha_pool (bet
 the bounded-mean test, and a guard watches the stream's own h: once it exceeds eta, the cut-off part counts no more.
 The threshold is 1/(alpha - alpha_pool).
 
-The null is about the population, and holds only if pool and stream come from the same one: `require_same_source`.
+The null is about the population, and holds only if pool and stream come from the same one: the first patient of another
+site or a later period ends the cut-off part (`seen_at`), and the plain part goes on.
 Bets are shares of 1/c and do not depend on the pool, so that the patients of the pool may later be in the stream.
 Bound: Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting", 2024.
 """
@@ -14,19 +15,16 @@ Bound: Waudby-Smith and Ramdas, "Estimating means of bounded random variables by
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from clinical_assets.rollout.evidence.bets import FRACTIONS, EProcess, bet, bounded_mean
+from clinical_assets.rollout.policy import POOL_ALPHA
 
 CLIP = 0.3
 """c: loss differences above it are cut off."""
-
-POOL_ALPHA = 0.01
-POOL_MINIMUM = 20_000
-"""Score pairs below which the tail bound is so wide that the plain test is quicker (2,000 pairs: eta = .56 delta)."""
 
 PLAIN_WEIGHT = 0.25
 GUARD_BETS = (2.0, 8.0, 32.0)
@@ -36,35 +34,15 @@ GUARD_LIMIT = 10.0
 _POOL_FRACTIONS = (0.1, 0.3, 0.99)
 
 
-class DifferentSource(ValueError):
-    """Pool and stream are not samples of the same patients; the cut-off test would not hold its error rate."""
-
-
 @dataclass(frozen=True)
 class Source:
-    """Where and when patients were scored. `first`, `last`: clinical seconds."""
+    """Where the pool's patients were scored, and the clinical time up to which patients count as of its period."""
 
-    sites: frozenset[str]
-    first: float
-    last: float
+    sites: tuple[str, ...] = ("",)
+    until: float = math.inf
 
-
-def require_same_source(pool: Source, stream: Source, slack_s: float) -> None:
-    """
-    Args:
-        slack_s: how far the stream may reach beyond the pool's period on either side.
-
-    Raises:
-        DifferentSource: another site, or a period that the pool does not cover; use the bounded-mean test.
-    """
-    if pool.sites != stream.sites:
-        only = ", ".join(sorted(pool.sites ^ stream.sites))
-        raise DifferentSource(f"pool and stream differ in site: {only} is in one only; use the bounded-mean test")
-    if stream.first < pool.first - slack_s or stream.last > pool.last + slack_s:
-        raise DifferentSource(
-            f"the stream ({stream.first:.0f}..{stream.last:.0f} s) reaches beyond the period of the pool "
-            f"({pool.first:.0f}..{pool.last:.0f} s) by more than {slack_s:.0f} s; use the bounded-mean test"
-        )
+    def covers(self, site: str, predicted_at: float) -> bool:
+        return site in self.sites and predicted_at <= self.until
 
 
 def tail(challenger: Any, champion: Any, max_weight: float = 1.0) -> Any:
@@ -97,27 +75,36 @@ def tail_bound(tails: np.ndarray, max_weight: float = 1.0, alpha: float = POOL_A
 
 @dataclass(frozen=True)
 class WinsorisedEvidence:
-    """State of the test; `eta` is the tail bound fixed before the first outcome."""
+    """State of the test.
+
+    Attributes:
+        eta: tail bound fixed before the first outcome.
+        source: sites and period of the pool.
+        retired: a patient from outside them has come, or eta was not below the margin.
+    """
 
     eta: float
     plain: EProcess
     clipped: EProcess
     guard: EProcess
+    source: Source = Source()
+    retired: bool = False
     log_peak: float = 0.0
 
     @classmethod
-    def start(cls, eta: float, margin: float) -> WinsorisedEvidence:
-        """
-        Raises:
-            ValueError: eta is not below the margin: the pool is too small or the models differ too much.
-        """
-        if not 0 < eta < margin:
-            raise ValueError(f"tail bound {eta:.3g} is not below the margin {margin:.3g}; use the bounded-mean test")
-        return cls(eta, bounded_mean(), bounded_mean(), EProcess.start((1 / 3, 1 / 3, 1 / 3)))
+    def start(cls, eta: float, margin: float, source: Source = Source()) -> WinsorisedEvidence:
+        """With a tail bound that is not below the margin only the plain part ever counts."""
+        fresh = (bounded_mean(), bounded_mean(), EProcess.start((1 / 3, 1 / 3, 1 / 3)))
+        return cls(eta, *fresh, source, not 0 < eta < margin)
 
     @property
     def guarded_off(self) -> bool:
-        return self.guard.log_peak >= math.log(GUARD_LIMIT)
+        """Whether the cut-off part counts no more."""
+        return self.retired or self.guard.log_peak >= math.log(GUARD_LIMIT)
+
+    def seen_at(self, site: str, predicted_at: float) -> WinsorisedEvidence:
+        """Retire the cut-off part at the first patient whom the pool does not represent."""
+        return self if self.source.covers(site, predicted_at) else replace(self, retired=True)
 
     @property
     def log_e(self) -> float:
@@ -139,19 +126,24 @@ class WinsorisedEvidence:
     def update(self, z: float, h: float, margin: float, max_weight: float = 1.0) -> WinsorisedEvidence:
         """One mature patient: loss difference `z`, tail `h` (see `tail`)."""
         plain = bet(self.plain, margin - z, margin - max_weight)
-        clipped = self.clipped
+        clipped, guard = self.clipped, self.guard
         if not self.guarded_off:
             gain = margin - self.eta - min(z, CLIP)
             clipped = clipped.multiply(tuple(math.log1p(f * gain / CLIP) for f in FRACTIONS))
-        guard = self.guard.multiply(tuple(math.log1p(min(b, 0.9 / self.eta) * (h - self.eta)) for b in GUARD_BETS))
-        moved = WinsorisedEvidence(self.eta, plain, clipped, guard, self.log_peak)
-        return WinsorisedEvidence(self.eta, plain, clipped, guard, max(self.log_peak, moved.log_e))
+            guard_bets = [min(b, 0.9 / self.eta) for b in GUARD_BETS]
+            guard = guard.multiply(tuple(math.log1p(b * (h - self.eta)) for b in guard_bets))
+        moved = replace(self, plain=plain, clipped=clipped, guard=guard)
+        return replace(moved, log_peak=max(self.log_peak, moved.log_e))
 
     def to_json(self) -> dict[str, Any]:
         parts = {"plain": self.plain.to_json(), "clipped": self.clipped.to_json(), "guard": self.guard.to_json()}
-        return {"eta": self.eta, **parts, "peak": self.log_peak}
+        until = None if math.isinf(self.source.until) else self.source.until
+        source = {"sites": list(self.source.sites), "until": until}
+        return {"eta": self.eta, **parts, "source": source, "retired": self.retired, "peak": self.log_peak}
 
     @classmethod
     def from_json(cls, state: dict[str, Any]) -> WinsorisedEvidence:
         plain, clipped, guard = (EProcess.from_json(state[name]) for name in ("plain", "clipped", "guard"))
-        return cls(state["eta"], plain, clipped, guard, state["peak"])
+        sites, until = tuple(state["source"]["sites"]), state["source"]["until"]
+        source = Source(sites, math.inf if until is None else until)
+        return cls(state["eta"], plain, clipped, guard, source, state["retired"], state["peak"])
