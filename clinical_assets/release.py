@@ -110,6 +110,7 @@ def gather(
         reproduction=history.reproduction(),
         declared=cancer.declared_use,
         baseline=history.baseline(object_store),
+        bundle=history.bundle(object_store),
         signature_ok=signature.fact,
         signatures=presented,
         approvals=records.statements.approvals(cancer.slug, model.digest, now),

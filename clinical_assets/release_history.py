@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from clinical_assets.audit.openings import TestSplitOpenings
 from clinical_assets.audit.reproductions import latest_reproduction
 from clinical_assets.audit.trail import gaps
-from clinical_assets.gates.facts import AuditState, Baseline, PolicyLock, Reproduction, TestLook
+from clinical_assets.gates.facts import AuditState, Baseline, BundleState, PolicyLock, Reproduction, TestLook
 from resources.ledger_store import LedgerStore
 from resources.object_store import ObjectStore
 
@@ -83,4 +83,23 @@ class ReleaseHistory:
             card,
             manifest,
             record.record.lineage if record else {},
+        )
+
+    def bundle(self, object_store: ObjectStore) -> BundleState | None:
+        """The latest bundle of this model, verified as an outsider would. Lapse and withdrawal are no fault of a copy."""
+        from clinical_assets.evidence.verification import verify
+
+        below = object_store.path("evidence", self.cancer.slug, self.model.digest)
+        folders = sorted((path for path in below.glob("*") if path.is_dir()), key=lambda path: path.stat().st_mtime_ns)
+        if not folders:
+            return None
+        files = [path for path in sorted(folders[-1].rglob("*")) if path.is_file()]
+        faults = {step.title: step.faults for step in verify(folders[-1], None, self.now).steps}
+        del faults["in force"]
+        return BundleState(
+            digest=folders[-1].name,
+            readable=tuple(path.name for path in files if path.suffix in (".html", ".txt", ".md")),
+            electronic=tuple(path.name for path in files if path.suffix in (".json", ".xml")),
+            small_cells=faults.pop("small counts hidden"),
+            faults=tuple(fault for found in faults.values() for fault in found),
         )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
 
 from clinical_assets.gates.checks import REGISTER, Case, Finding, check
+from clinical_assets.gates.reporting_items import CHAI, TRIPOD_AI, left_to_people, sources, unanswered
 from clinical_assets.gates.verdict import GateName, Verdict
 from clinical_assets.trials.data_status import SUBJECT_PREFIX
 from clinical_assets.trials.placeholder import TO_BE_COMPLETED
@@ -17,17 +19,28 @@ GATE = GateName.REGULATORY
 
 @check(GATE, "RG13", "Declarations are complete", "declarations left to be completed")
 def declarations(case: Case) -> Finding:
-    """No placeholder of a draft stands in the contract, the manifest or a text that is kept."""
+    """No placeholder is left, and what a model card must say by TRIPOD+AI and CHAI is declared or measured."""
+    from clinical_assets.gates import judging  # noqa: F401  every gate registers its checks
+
     facts = case.facts
     left = [f"contract.{key}" for key in _placeholders(facts.contract.model_dump(mode="json"))]
     left += [f"manifest.{key}" for key in _placeholders(facts.manifest)]
     left += [name for name, text in facts.artifacts_text.items() if TO_BE_COMPLETED in text]
+    card = facts.model_dir / "model.json"
+    known = sources(facts, json.loads(card.read_text()) if card.is_file() else {})
+    open_items = {
+        "TRIPOD+AI": unanswered(TRIPOD_AI, known, REGISTER),
+        "CHAI": unanswered(CHAI, known, REGISTER),
+    }
+    unsaid = [f"{guide} {item} ({', '.join(lacking)})" for guide, items in open_items.items()
+              for item, lacking in items.items()]  # fmt: skip
+    people = left_to_people(TRIPOD_AI) + left_to_people(CHAI)
     common: dict[str, Any] = {
-        "value": float(len(left)),
-        "n": 2 + len(facts.artifacts_text),
+        "value": float(len(left) + len(unsaid)),
+        "n": 2 + len(facts.artifacts_text) + len(TRIPOD_AI) + len(CHAI),
         "threshold": "0",
-        "threshold_source": "TRIPOD+AI: data source, outcome and predictors with units; FDA 2025: context of use",
-        "details": {"left": left},
+        "threshold_source": "TRIPOD+AI (BMJ 2024;385:e078378), CHAI applied model card; FDA 2025: context of use",
+        "details": {"left": left, "unanswered": open_items, "left_to_people": people},
     }
     if left:
         return Finding(
@@ -36,7 +49,14 @@ def declarations(case: Case) -> Finding:
             f"replace each `{TO_BE_COMPLETED}` in the cancer type's file, then materialize it again",
             **common,
         )
-    return Finding(Verdict.PASS, f"nothing is left open in {common['n']} texts", **common)
+    if facts.declared is None:
+        return Finding(Verdict.INCONCLUSIVE, "no context of use is known", "declare `context_of_use`", **common)
+    if unsaid:
+        more = f"; {len(unsaid) - 5} more" * (len(unsaid) > 5)
+        remedy = "declare it in the cancer type's file, then materialize it again"
+        return Finding(Verdict.BLOCK, f"a model card could not say: {'; '.join(unsaid[:5])}{more}", remedy, **common)
+    reason = f"{common['n'] - len(people)} texts and items answered; left to people: {', '.join(people)}"
+    return Finding(Verdict.PASS, reason, **common)
 
 
 def _placeholders(value: Any, place: str = "") -> Iterator[str]:

@@ -149,20 +149,23 @@ def fine_detail(case: Case) -> Finding:
 
 @check(GATE, "RG5", "Exports show no small groups", "smallest group in an export")
 def small_groups(case: Case) -> Finding:
-    """k-anonymity over the sensitive attributes of row-level tables, and the counts of aggregated ones."""
+    """k-anonymity over the sensitive attributes of row-level tables; counts in aggregated ones and in the bundle."""
     facts, policy = case.facts, case.policy.regulatory
     common: dict[str, Any] = {
         "threshold": f"{policy.smallest_group} patients in a group or none, {policy.smallest_diversity} outcomes",
         "threshold_source": RegulatoryPolicy.source("smallest_group"),
+        "n": len(facts.exports) + (facts.bundle is not None),
     }
-    if not facts.exports:
-        return Finding(Verdict.PASS, "does not apply: no table is exported with this release", n=0, **common)
+    if not common["n"]:
+        return Finding(Verdict.PASS, "does not apply: nothing is exported with this release yet", **common)
     judged = [
         small_cells(table, facts.contract, policy.smallest_group, policy.smallest_diversity) for table in facts.exports
     ]
     faults = [fault for result in judged for fault in result.faults]
+    faults += [f"bundle: {place}" for place in (facts.bundle.small_cells if facts.bundle else ())]
     smallest = [result.smallest for result in judged if result.smallest is not None]
-    common |= {"value": float(min(smallest)) if smallest else None, "n": len(judged), "details": {"faults": faults}}
+    common |= {"value": float(min(smallest)) if smallest else float(len(faults)), "details": {"faults": faults}}
     if faults:
-        return Finding(Verdict.BLOCK, "; ".join(faults[:3]), "suppress or merge the small groups", **common)
-    return Finding(Verdict.PASS, f"no small group in {len(judged)} exported tables", **common)
+        more = f"; {len(faults) - 3} more" * (len(faults) > 3)
+        return Finding(Verdict.BLOCK, "; ".join(faults[:3]) + more, "suppress or merge the small groups", **common)
+    return Finding(Verdict.PASS, f"no small group in {common['n']} exports", **common)

@@ -184,6 +184,21 @@ class Baseline:
 
 
 @dataclass(frozen=True)
+class BundleState:
+    """The evidence bundle written with the model's latest verdict, as it verifies offline.
+
+    readable, electronic: names of the files for people and for machines. small_cells: counts of one to ten patients
+    that stand in the open.
+    """
+
+    digest: str
+    readable: tuple[str, ...]
+    electronic: tuple[str, ...]
+    faults: tuple[str, ...] = ()
+    small_cells: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class ExportTable:
     """A table that leaves the platform. `count`: the column that says how many patients a row stands for; None when
     each row is one patient."""
@@ -225,6 +240,7 @@ class ReleaseFacts:
     declared: context of use, trial design and change plan of the cancer type.
     baseline: the person-approved model to which the change plan compares; None when no other model was approved.
     exports: tables that would leave the platform with this release; row-level data never should.
+    bundle: the evidence bundle of the latest verdict on this model; None before the first.
     serve_score: the serving path: canonical feature frame -> (n,) risks, with input handling as in the server.
     serve_request: the serving path from the bytes of a request's body on, with the server's own validation.
     sandbox: one load and prediction of the artifact in a confined process.
@@ -277,6 +293,7 @@ class ReleaseFacts:
     declared: DeclaredUse | None = None
     baseline: Baseline | None = None
     exports: tuple[ExportTable, ...] = ()
+    bundle: BundleState | None = None
     cv_choice: Mapping[str, Any] = field(default_factory=dict)
     signatures: tuple[SignatureFact, ...] = ()
     approvals: tuple[VerifiedApproval, ...] = ()

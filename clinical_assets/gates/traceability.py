@@ -100,25 +100,30 @@ def reproducible(case: Case) -> Finding:
 
 @check(GATE, "RG20", "Copies for people and machines, kept long enough", "years of retention")
 def copies_and_retention(case: Case) -> Finding:
-    """A copy that a person reads, one that a machine reads, and how long both are kept."""
+    """A bundle that people and machines read and that verifies without the platform; and how long it is kept."""
     facts, policy = case.facts, case.policy.regulatory
-    readable = sorted(name for name in facts.artifacts_text if name.endswith((".md", ".html", ".txt", ".pdf")))
-    electronic = sorted(name for name in facts.artifacts_text if name.endswith((".json", ".xml")))
+    bundle, years = facts.bundle, f"{policy.retention_years:g} years"
     common: dict[str, Any] = {
         "value": policy.retention_years,
-        "n": len(readable) + len(electronic),
-        "threshold": f"both kinds; at least {policy.min_retention_years:g} years",
+        "n": len(bundle.readable) + len(bundle.electronic) if bundle else 0,
+        "threshold": f"a copy of both kinds that verifies; at least {policy.min_retention_years:g} years",
         "threshold_source": f"21 CFR 11.10(b) and (c); {RegulatoryPolicy.source('min_retention_years')}",
-        "details": {"readable": readable, "electronic": electronic},
+        "details": vars(bundle) if bundle else {},
     }
     if policy.retention_years < policy.min_retention_years:
-        reason = f"records are kept {policy.retention_years:g} years"
+        reason = f"records are kept {years} only"
         return Finding(Verdict.BLOCK, reason, "raise gates.regulatory.retention_years", **common)
-    missing = ["for people"] * (not readable) + ["for machines"] * (not electronic)
+    write = f"`clinical evidence {facts.cancer}` writes it"
+    if bundle is None and facts.first_verdict_utc is None:
+        return Finding(Verdict.PASS, f"kept {years}; the bundle is written with the first verdict", **common)
+    if bundle is None:
+        return Finding(Verdict.INCONCLUSIVE, "the model was judged, and no bundle of it is there", write, **common)
+    if bundle.faults:
+        reason = f"bundle {bundle.digest[:12]} does not verify: {'; '.join(bundle.faults[:3])}"
+        return Finding(Verdict.BLOCK, reason, f"remove it; {write} again", **common)
+    missing = ["people"] * (not bundle.readable) + ["machines"] * (not bundle.electronic)
     if missing:
-        reason = f"no copy {' and none '.join(missing)} among the texts that are kept"
-        return Finding(Verdict.INCONCLUSIVE, reason, "write the evidence bundle of this model", **common)
-    reason = (
-        f"readable {', '.join(readable)}; electronic {', '.join(electronic)}; kept {policy.retention_years:g} years"
-    )
-    return Finding(Verdict.PASS, reason, **common)
+        reason = f"bundle {bundle.digest[:12]} has no copy for {' and '.join(missing)}"
+        return Finding(Verdict.BLOCK, reason, write, **common)
+    reason = f"bundle {bundle.digest[:12]} verifies offline: {len(bundle.readable)} files for people, "
+    return Finding(Verdict.PASS, f"{reason}{len(bundle.electronic)} for machines; kept {years}", **common)
