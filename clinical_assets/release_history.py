@@ -86,7 +86,7 @@ class ReleaseHistory:
         )
 
     def bundle(self, object_store: ObjectStore) -> BundleState | None:
-        """The latest bundle of this model, verified as an outsider would. Lapse and withdrawal are no fault of a copy."""
+        """The latest bundle of this model, verified offline. Lapse and withdrawal are no faults of a copy."""
         from clinical_assets.evidence.verification import verify
 
         below = object_store.path("evidence", self.cancer.slug, self.model.digest)

@@ -107,6 +107,7 @@ def lineage(contract: str, data: str, split: str) -> dict[str, Any]:
         "clean": True,
         "seed": 20_240_229,
         "parameters": {"families": ["cox"]},
+        "parent_model": "none",
     }
 
 
