@@ -65,9 +65,9 @@ class Audited:
         return replace(self, labels=HorizonLabels(self.labels.label, np.ones(len(self.risk))))
 
     def take(self, rows: np.ndarray) -> Audited:
-        """The audit of some of its patients; their weights stay."""
+        """The audit of the patients `rows` (boolean or positions); their weights stay."""
         return Audited(
-            groups=self.groups.iloc[np.flatnonzero(rows)].reset_index(drop=True),
+            groups=self.groups.iloc[rows].reset_index(drop=True),
             risk=self.risk[rows],
             outcomes=self.outcomes.take(rows),
             labels=HorizonLabels(self.labels.label[rows], self.labels.weight[rows]),

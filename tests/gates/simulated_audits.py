@@ -58,9 +58,14 @@ def group_with(rng: np.random.Generator, events: int, rate: float = 0.4, others:
     return groups, expit(logit(rate) + spread * rng.normal(size=n + others))
 
 
-def blocked(audit: Audited, threshold: float, policy: GatePolicy) -> set[str]:
-    """Ids of the real checks that block this audit."""
+def case_of(audit: Audited, threshold: float, policy: GatePolicy) -> Case:
+    """What the checks that compare groups need of a release."""
     endpoint = SimpleNamespace(kind=audit.outcomes.kind, decision_threshold=threshold, horizon_days=audit.horizon)
     facts: Any = SimpleNamespace(contract=SimpleNamespace(endpoint=endpoint))
-    case = Case(facts, policy, _shared={audited: audit, calibrated: audit})
+    return Case(facts, policy, _shared={audited: audit, calibrated: audit})
+
+
+def blocked(audit: Audited, threshold: float, policy: GatePolicy) -> set[str]:
+    """Ids of the real checks that block this audit."""
+    case = case_of(audit, threshold, policy)
     return {id for id in BLOCKING if REGISTER[id].run(case).verdict in (Verdict.BLOCK, Verdict.ERROR)}
