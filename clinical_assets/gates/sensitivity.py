@@ -30,8 +30,8 @@ _WIDEST_SHIFT = 12.0
 @dataclass(frozen=True)
 class SensitivityGap:
     """`gap`: sensitivity of the group minus that of the others. `adjusted`: minus what the others would have at the
-    group's event rate. `interval`, `adjusted_interval`: for this group alone; `strict` and `adjusted_strict` hold for
-    all groups together, at the level that blocks."""
+    group's event rate. `interval`, `adjusted_interval`: for this group alone. For all groups together hold `strict`, at
+    the level that blocks, and `adjusted_together`, at the one that is shown."""
 
     attribute: str
     group: str
@@ -43,7 +43,7 @@ class SensitivityGap:
     strict: tuple[float, float]
     adjusted: float
     adjusted_interval: tuple[float, float]
-    adjusted_strict: tuple[float, float]
+    adjusted_together: tuple[float, float]
 
     def __str__(self) -> str:
         return (
@@ -54,7 +54,7 @@ class SensitivityGap:
 
     def harmed(self, margin: float) -> bool:
         """A shortfall beyond the margin as observed and at the group's own event rate, over all groups together."""
-        return self.strict[1] < -margin and self.adjusted_strict[1] < -margin
+        return self.strict[1] < -margin and self.adjusted_together[1] < -margin
 
 
 def sensitivity_gaps(
@@ -65,11 +65,13 @@ def sensitivity_gaps(
     looks: how many groups are judged together; by default those of this audit.
     """
     groups = judged_groups(audit, policy)
-    alone, strict = quantile(policy.confidence, 1), quantiles(policy, looks or len(groups))[1]
-    return [_gap(audit, group, threshold, alone, strict) for group in groups]
+    alone, (together, strict) = quantile(policy.confidence, 1), quantiles(policy, looks or len(groups))
+    return [_gap(audit, group, threshold, alone, together, strict) for group in groups]
 
 
-def _gap(audit: Audited, group: Group, threshold: float, alone: float, strict: float) -> SensitivityGap:
+def _gap(
+    audit: Audited, group: Group, threshold: float, alone: float, together: float, strict: float
+) -> SensitivityGap:
     weight, flagged = np.where(audit.labels.label, audit.labels.weight, 0.0), audit.risk >= threshold
     own = Share.of(weight[group.inside], flagged[group.inside])
     others = Share.of(weight[~group.inside], flagged[~group.inside])
@@ -94,7 +96,7 @@ def _gap(audit: Audited, group: Group, threshold: float, alone: float, strict: f
         strict=newcombe(own, others, strict),
         adjusted=adjusted,
         adjusted_interval=around(alone),
-        adjusted_strict=around(strict),
+        adjusted_together=around(together),
     )
 
 
