@@ -51,7 +51,9 @@ class Conformance:
 
 
 def read_report(content: Mapping[str, Any]) -> ConformanceReport:
-    """The JSON report of `core validate -of JSON`, in the spellings of its versions 0.6 to 0.12.
+    """The JSON report of `core validate -of JSON`, in the spellings of its versions up to 0.17.
+
+    In newer versions the summary lists failed executions beside issues; those are rules that did not run, not broken ones.
 
     Raises:
         ValueError: not such a report, or one without its list of rules: without it nobody knows what was skipped.
@@ -63,6 +65,8 @@ def read_report(content: Mapping[str, Any]) -> ConformanceReport:
     details = {_key(name): value for name, value in sections["conformancedetails"].items()}
     rules = [{_key(name): value for name, value in rule.items()} for rule in sections["rulesreport"]]
     summary = [{_key(name): value for name, value in issue.items()} for issue in sections["issuesummary"]]
+    detailed = [{_key(name): value for name, value in issue.items()} for issue in sections.get("issuedetails", [])]
+    broken = {(issue.get("coreid"), issue.get("dataset")) for issue in detailed if issue.get("variables")}
     statuses = {str(rule.get("coreid")): str(rule.get("status", "")).upper() for rule in rules}
     return ConformanceReport(
         engine=str(details.get("coreengineversion", "")),
@@ -80,6 +84,7 @@ def read_report(content: Mapping[str, Any]) -> ConformanceReport:
                 severity=str(issue.get("severity") or "error").lower(),
             )
             for issue in summary
+            if statuses.get(str(issue.get("coreid"))) in RAN or (issue.get("coreid"), issue.get("dataset")) in broken
         ),
     )
 

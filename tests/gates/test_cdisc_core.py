@@ -28,7 +28,7 @@ def report(issues: int = 2, statuses: tuple[str, ...] = ("SUCCESS", "SKIPPED")) 
         },
         "Dataset_Details": [{"filename": "adsl.xpt", "label": "Subject-Level Analysis", "path": "/d", "length": 254}],
         "Issue_Summary": [
-            {"dataset": "ADSL", "core_id": "CORE-000266", "message": "AGE is not an integer", "issues": issues}
+            {"dataset": "ADSL", "core_id": "CORE-000000", "message": "AGE is not an integer", "issues": issues}
         ] if issues else [],
         "Issue_Details": [],
         "Rules_Report": [
@@ -49,7 +49,19 @@ class TestReport:
         assert (read.engine, read.standard, read.version) == ("0.12.0", "ADAMIG", "V1.3")
         assert read.rules_run == 2
         assert read.skipped == {"CORE-000002": "SKIPPED", "CORE-000003": "EXECUTION ERROR"}
-        assert [(issue.rule, issue.rows, issue.severity) for issue in read.issues] == [("CORE-000266", 2, "error")]
+        assert [(issue.rule, issue.rows, issue.severity) for issue in read.issues] == [("CORE-000000", 2, "error")]
+
+    def test_a_rule_whose_execution_failed_is_not_broken_but_not_run(self):
+        content = report(issues=0, statuses=("SUCCESS", "EXECUTION ERROR"))
+        content["Issue_Summary"] = [
+            {"dataset": "ADSL", "core_id": "CORE-000001", "message": "rule execution error", "issues": 1}
+        ]
+        content["Issue_Details"] = [{"core_id": "CORE-000001", "dataset": "ADSL", "variables": "", "values": "x"}]
+        read = read_report(content)
+        assert read.issues == ()
+        assert read.skipped == {"CORE-000001": "EXECUTION ERROR"}
+        content["Issue_Details"][0]["variables"] = ["AGE"]
+        assert len(read_report(content).issues) == 1
 
     def test_the_older_spelling_of_its_sections(self):
         content = report()
@@ -69,7 +81,7 @@ class TestVerdict:
     def test_errors_block_and_skipped_rules_are_counted(self):
         result = judged(report())
         assert result.verdict is Verdict.BLOCK
-        assert "CORE-000266" in result.reason
+        assert "CORE-000000" in result.reason
         assert "1 of 2 rules were not run" in result.reason
         assert result.details["skipped"] == {"CORE-000001": "SKIPPED"}
 
