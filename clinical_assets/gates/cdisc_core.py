@@ -53,7 +53,7 @@ class Conformance:
 def read_report(content: Mapping[str, Any]) -> ConformanceReport:
     """The JSON report of `core validate -of JSON`, in the spellings of its versions up to 0.17.
 
-    In newer versions the summary lists failed executions beside issues; those are rules that did not run, not broken ones.
+    In newer versions the summary lists failed executions beside issues: rules that did not run, none that was broken.
 
     Raises:
         ValueError: not such a report, or one without its list of rules: without it nobody knows what was skipped.
