@@ -25,7 +25,10 @@ WAIT = "wait for more events or pool sites; until then use a waiver or the resea
 
 @dataclass(frozen=True)
 class Evidence:
-    """One set of patients whom the model had not seen. Arrays are in the order of `frame`."""
+    """One set of patients whom the model had not seen. Arrays are in the order of `frame`.
+
+    Of a very large set an even draw of patients is judged: `rows` (n,) are their places in `whole`.
+    """
 
     name: str
     frame: pd.DataFrame
@@ -33,6 +36,8 @@ class Evidence:
     predictions: Predictions
     draws: Draws
     events: int
+    whole: pd.DataFrame | None = None
+    rows: np.ndarray | None = None
 
     @property
     def risk(self) -> np.ndarray:
@@ -40,7 +45,10 @@ class Evidence:
 
     def of(self, other: Predictions) -> np.ndarray:
         """(n,) another model's risks for the same patients."""
-        return aligned(self.frame, other).risk
+        if self.whole is None:
+            return aligned(self.frame, other).risk
+        risk = aligned(self.whole, other).risk
+        return risk if self.rows is None else risk[self.rows]
 
 
 def evidence_sets(case: Case) -> tuple[Evidence, ...]:
@@ -54,10 +62,14 @@ def evidence_sets(case: Case) -> tuple[Evidence, ...]:
     for name, frame, predictions in ((TEST, facts.test, facts.test_pred), (OUT_OF_FOLD, facts.train, facts.oof)):
         if predictions is None:
             continue
+        joined, whole = aligned(frame, predictions), frame
+        rows = _drawn(len(frame), policy.max_judged_patients, policy.bootstrap_seed)
+        if rows is not None:
+            frame, joined = whole.iloc[rows].reset_index(drop=True), taken(joined, rows)
         outcomes = Outcomes.from_frame(frame, facts.contract.endpoint)
-        joined = aligned(frame, predictions)
         draws = Draws.make(frame["subject_id"].to_numpy(), policy.bootstrap_seed, policy.bootstrap_replicates)
-        found.append(Evidence(name, frame, outcomes, joined, draws, events_by_horizon(facts, outcomes)))
+        events = events_by_horizon(facts, outcomes)
+        found.append(Evidence(name, frame, outcomes, joined, draws, events, whole, rows))
     return tuple(found)
 
 
@@ -97,10 +109,20 @@ def aligned(frame: pd.DataFrame, predictions: Predictions) -> Predictions:
     order = subjects.get_indexer(frame["subject_id"].astype(str))
     if (order < 0).any():
         raise ValueError(f"{int((order < 0).sum())} rows have no prediction")
-    survival = None if predictions.survival is None else predictions.survival[order]
+    return taken(predictions, order)
+
+
+def taken(predictions: Predictions, rows: np.ndarray) -> Predictions:
+    """The predictions at `rows`, in that order."""
+    survival = None if predictions.survival is None else predictions.survival[rows]
     return replace(
-        predictions, subject_ids=predictions.subject_ids[order], risk=predictions.risk[order], survival=survival
+        predictions, subject_ids=predictions.subject_ids[rows], risk=predictions.risk[rows], survival=survival
     )
+
+
+def _drawn(n: int, most: int, seed: int) -> np.ndarray | None:
+    """Places of the patients to judge, in order; None for all of them."""
+    return None if n <= most else np.sort(np.random.default_rng(seed).choice(n, size=most, replace=False))
 
 
 def events_by_horizon(facts: ReleaseFacts, outcomes: Outcomes) -> int:

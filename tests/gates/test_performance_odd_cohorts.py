@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from clinical_assets.gates import performance
+from clinical_assets.gates.policy import GatePolicy
 from clinical_assets.gates.verdict import Verdict
 
 from .cohorts import POLICY, found, release, select, with_frames
+from .simulated import run_checks, simulated_release
 
 CLAIMS = ("MP1", "MP2", "MP3", "MP5", "MP6", "MP9", "MP18")
 
@@ -74,3 +76,13 @@ def test_few_kinds_of_patients_need_few_kinds_of_risk():
     report = performance.judge(replace(with_frames(facts, test=kinds), test_pred=few), POLICY)
     assert "distinct" in found(report, "MP18").reason
     assert found(report, "MP18").verdict is Verdict.PASS
+
+
+def test_of_a_very_large_cohort_an_even_draw_of_patients_is_judged():
+    facts = simulated_release(release("colon"), np.random.default_rng(0), 1500)
+    ids = ("MP1", "MP5", "MP9")
+    drawn = run_checks(facts, ids, GatePolicy.with_overrides({"performance": {"max_judged_patients": 800}}))
+    everybody = run_checks(facts, ids, POLICY)
+    assert {drawn[id].n for id in ids} == {800}
+    assert drawn["MP1"].value == pytest.approx(everybody["MP1"].value, abs=0.06)
+    assert not {result.verdict for result in drawn.values()} & {Verdict.ERROR, Verdict.BLOCK}
