@@ -28,7 +28,7 @@ class KubernetesCluster(dg.ConfigurableResource):
 
     namespace: str = "clinical"
     routes: str = "clinical-models"
-    proxies: str = "clinical-gateway-proxies.istio-system:15091"
+    proxies: str = "clinical-gateway-proxies.clinical:15091"
 
     def names(self) -> "Names":
         from clinical_assets.serving.kubernetes.names import Names

@@ -34,7 +34,7 @@ def role_rules() -> list[Document]:
 
 
 def installed(names: Names) -> list[Document]:
-    return list(objects(names, "istio-system/clinical-gateway", ["*"]).values())
+    return list(objects(names, "clinical-gateway", ["models.clinical.internal"]).values())
 
 
 @dataclass

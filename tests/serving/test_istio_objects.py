@@ -51,7 +51,7 @@ foreign_entries = st.lists(
 
 
 def installed() -> dict[str, Document]:
-    return copy.deepcopy(objects(NAMES, "istio-system/clinical-gateway", ["*"]))
+    return copy.deepcopy(objects(NAMES, "clinical-gateway", ["models.clinical.internal"]))
 
 
 def written(route: RouteState) -> dict[str, Document]:

@@ -108,7 +108,8 @@ def sticky_patch(cancer: str) -> Entry:
 def objects(names: Names, gateway: str, hosts: list[str]) -> dict[str, dict[str, Any]]:
     """The three objects as they are before the first rollout, by path; `deploy/kubernetes` installs the same.
 
-    The first entry answers paths that no model has; Istio refuses a VirtualService without entries.
+    The entry answers paths that no model has; Istio refuses a VirtualService without entries. An EnvoyFilter reaches
+    only proxies of its own namespace, so that the gateway runs beside the models.
     """
     metadata = {"name": names.routes, "namespace": names.namespace}
     unknown = {"name": "no-such-model", "directResponse": {"status": 404, "body": {"string": "no such model\n"}}}
@@ -125,7 +126,7 @@ def objects(names: Names, gateway: str, hosts: list[str]) -> dict[str, dict[str,
             "apiVersion": "networking.istio.io/v1alpha3",
             "kind": "EnvoyFilter",
             "metadata": dict(metadata),
-            "spec": {"configPatches": []},
+            "spec": {"workloadSelector": {"labels": {"istio": gateway}}, "configPatches": []},
         },
         names.virtual_service: {
             "apiVersion": "networking.istio.io/v1",
