@@ -17,7 +17,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from clinical_assets.commands import audit, cancers, evidence, gates, keys, new_cancer, reproduce, signatures
+from clinical_assets.commands import (
+    advisories,
+    audit,
+    cancers,
+    evidence,
+    gates,
+    keys,
+    new_cancer,
+    reproduce,
+    signatures,
+)
 from clinical_assets.foundation.files import write_atomic
 from clinical_assets.foundation.home import Home
 
@@ -127,6 +137,7 @@ def backfill(
 
 app.command()(new_cancer.new_cancer)
 app.command()(gates.gate)
+app.command()(advisories.advisories)
 app.command()(evidence.evidence)
 app.command()(evidence.verify)
 app.command()(signatures.approve)

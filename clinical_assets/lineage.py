@@ -22,7 +22,8 @@ def code_digest(*packages: str) -> str:
 @lru_cache
 def environment_digest() -> str:
     """SHA-256 over the sorted `name==version` lines of every installed distribution."""
-    lines = {f"{d.metadata['Name'].lower()}=={d.version}" for d in metadata.distributions() if d.metadata["Name"]}
+    described = [one.metadata for one in metadata.distributions()]  # parsed anew at every access
+    lines = {f"{one['Name'].lower()}=={one['Version']}" for one in described if one["Name"]}
     return sha256_bytes("\n".join(sorted(lines)).encode())
 
 

@@ -14,12 +14,13 @@ from clinical_assets import evaluation
 from clinical_assets.anchor_model import anchor_of, anchor_predictions
 from clinical_assets.audit.artifact_signature import verify_directory
 from clinical_assets.audit.decision import Refused, SignedRecord
-from clinical_assets.catalog import CancerType
+from clinical_assets.catalog import CancerType, configs_directory
 from clinical_assets.conformance import conformance_of
 from clinical_assets.evidence.declared import DECLARED, declared_card
 from clinical_assets.foundation.canonical import sha256_directory, sha256_json
+from clinical_assets.foundation.home import Home
 from clinical_assets.gates.facts import AuditState, Predictions, ReleaseFacts, SignatureFact, SplitFacts
-from clinical_assets.gates.security_facts import SandboxRun
+from clinical_assets.gates.security_facts import EnvironmentFacts, SandboxRun
 from clinical_assets.gates.verdict import GateName, GateReport, Scope
 from clinical_assets.lineage import code_digest, commit, environment_digest
 from clinical_assets.references import ModelReference, VerdictReference
@@ -102,6 +103,7 @@ def gather(
         serve_score=scorer.risk,
         serve_request=request_path(scorer),
         sandbox=sandbox,
+        environment=environment_facts(cancer),
         lineage=lineage(cancer, model, choice, champion),
         audit=history.audit(),
         looks=history.looks(),
@@ -157,7 +159,7 @@ def verdict_input(cancer: CancerType, model: ModelReference, champion: str, ledg
         [
             model.model_dump(), cancer.contract.digest, cancer.gates.digest, cancer.tier, champion, anchor,
             cancer.declared_use.digest, signed,
-            code_digest("trials", "modeling", "gates"), environment_digest(),
+            code_digest("trials", "modeling", "gates"), environment_facts(cancer).digest,
         ]
     )  # fmt: skip
 
@@ -179,6 +181,15 @@ def standing_answer(known: VerdictReference, ledger_store: LedgerStore) -> Signe
     except Refused:
         return None
     return signed if signed.digest == known.record else None
+
+
+def environment_facts(cancer: CancerType) -> EnvironmentFacts:
+    """What every release of this environment shares; the vulnerabilities are those of the imported snapshot."""
+    from clinical_assets.gates.supply_chain.environment import SNAPSHOT, collect
+
+    home, configs, checkout = Home.from_env().root, configs_directory(), Path(__file__).parent.parent
+    root = checkout if (checkout / "pyproject.toml").is_file() else configs.parent
+    return collect(cancer.gates.security, root, configs, home / "environment", home / SNAPSHOT)
 
 
 def sandbox_run(directory: Path, digest: str, cancer: str, object_store: ObjectStore) -> SandboxRun:
@@ -210,7 +221,7 @@ def judge(gate: GateName, facts: ReleaseFacts, cancer: CancerType) -> GateReport
             facts.audit.chain_ok, [str(item) for item in (*facts.waivers, *facts.signatures, *facts.approvals)],
             facts.audit.gaps, str(facts.reproduction), facts.policy_lock and facts.policy_lock.digest,
             facts.declared and facts.declared.digest, facts.baseline and facts.baseline.model_digest,
-            str(facts.sandbox), int(facts.now // 600),
+            str(facts.sandbox), facts.environment and facts.environment.digest, int(facts.now // 600),
         ]
     )  # fmt: skip
     if key not in _JUDGED:

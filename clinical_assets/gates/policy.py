@@ -35,7 +35,10 @@ REQUIRED: dict[GateName, tuple[str, ...]] = {
         *("RG1", "RG2", "RG3", "RG4", "RG5", "RG6", "RG7", "RG8", "RG9"),
         *("RG10", "RG11", "RG13", "RG14", "RG15", "RG16", "RG21"),
     ),
-    GateName.SECURITY: ("SE1", "SE2", "SE3", "SE4", "SE5", "SE12", "SE13", "SE15", "SE16"),
+    GateName.SECURITY: (
+        *("SE1", "SE2", "SE3", "SE4", "SE5", "SE6", "SE9"),
+        *("SE10", "SE11", "SE12", "SE13", "SE15", "SE16"),
+    ),
 }  # fmt: skip
 """The checks without which a gate is blocked, in both tiers; `verdicts` says what an INCONCLUSIVE one costs in each."""
 

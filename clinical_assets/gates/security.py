@@ -9,9 +9,12 @@ from clinical_assets.gates import (  # noqa: F401  they register their checks
     artifact_code,
     artifact_data,
     confinement,
+    deployment_checks,
     membership,
+    poisoning,
     request_fuzz,
     robustness,
+    supply_chain_checks,
 )
 from clinical_assets.gates.checks import Case, Finding, check, run_gate
 from clinical_assets.gates.facts import ReleaseFacts

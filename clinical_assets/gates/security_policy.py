@@ -18,7 +18,7 @@ BUILT_IN_CALLERS = frozenset({"eval", "exec", "compile", "open", "getattr", "__i
 
 
 class SecurityPolicy(Thresholds):
-    """Paths are relative to the directory that holds `configs`."""
+    """Paths are relative to the checkout, or where there is none to the directory that holds `configs`."""
 
     allowed_suffixes: tuple[str, ...] = threshold(
         (".json", ".ubj", ".safetensors", ".skops", ".onnx"),

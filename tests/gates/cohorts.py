@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from clinical_assets.catalog import load_catalog
+from clinical_assets.catalog import configs_directory, load_catalog
 from clinical_assets.evaluation import out_of_fold, predict
 from clinical_assets.gates import judging  # noqa: F401 - registers every check
 from clinical_assets.gates.checks import REGISTER, Case
@@ -27,6 +27,8 @@ from clinical_assets.gates.facts import (
 )
 from clinical_assets.gates.policy import GatePolicy
 from clinical_assets.gates.sandbox.client import run_in_sandbox
+from clinical_assets.gates.security_facts import EnvironmentFacts
+from clinical_assets.gates.supply_chain.environment import collect
 from clinical_assets.gates.verdict import CheckResult, GateReport
 from clinical_assets.modeling.artifact import load_scorer, publish_model
 from clinical_assets.modeling.options import ModelOptions
@@ -39,6 +41,13 @@ from resources.object_store import ObjectStore
 NOW = 1_800_000_000.0
 POLICY = GatePolicy()
 ROOT = Path(tempfile.mkdtemp(prefix="gates-"))
+
+
+@lru_cache
+def environment() -> EnvironmentFacts:
+    """What this test runs on, without a snapshot of vulnerabilities."""
+    configs = configs_directory()
+    return collect(POLICY.security, configs.parent, configs, ROOT / "environment", ROOT / "absent.json")
 
 
 @lru_cache
@@ -76,6 +85,7 @@ def release(slug: str) -> ReleaseFacts:
         serve_score=scorer.risk,
         serve_request=request_path(scorer),
         sandbox=run_in_sandbox(path, digest),
+        environment=environment(),
         lineage=lineage(cancer.contract.digest, snapshot.sha256, split.digest(frame)),
         audit=AuditState(True, 12),
         signature_ok=True,
