@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from clinical_assets.gates.bias_policy import BiasPolicy
 from clinical_assets.gates.checks import Case, Finding, check
@@ -131,7 +132,10 @@ def selection_rate(case: Case) -> Finding:
 def _extremes(
     audit: Audited, attribute: str, names: list[str], acted: np.ndarray, policy: BiasPolicy
 ) -> tuple[str, str] | None:
-    """The groups with the lowest and the highest share of `acted`; None where fewer than two can be judged."""
+    """The groups with the lowest and the highest share of `acted`; None where fewer than two can be judged.
+
+    Equal answers of a group are one row with the sum of their weights: fairlearn's time grows with its rows.
+    """
     from fairlearn.metrics import MetricFrame, selection_rate
 
     member = audit.groups[attribute].astype(str)
@@ -139,12 +143,14 @@ def _extremes(
     rows = member.isin([name for name in names if size.get(name, 0) >= policy.min_group_events]).to_numpy()
     if member[rows].nunique() < 2:
         return None
+    weight = pd.Series(audit.labels.weight[rows]).groupby([member[rows].to_numpy(), acted[rows]]).sum()
+    group, answer = (weight.index.get_level_values(level) for level in (0, 1))
     shares = MetricFrame(
         metrics=selection_rate,
-        y_true=audit.labels.label[rows],
-        y_pred=acted[rows],
-        sensitive_features=member[rows].to_numpy(),
-        sample_params={"sample_weight": audit.labels.weight[rows]},
+        y_true=answer,
+        y_pred=answer,
+        sensitive_features=group,
+        sample_params={"sample_weight": weight.to_numpy()},
     ).by_group
     return str(shares.idxmin()), str(shares.idxmax())
 
