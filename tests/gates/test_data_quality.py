@@ -11,16 +11,11 @@ from lifelines import KaplanMeierFitter
 from clinical_assets.catalog import load_catalog
 from clinical_assets.gates import data_quality
 from clinical_assets.gates.duplicates import pairs_between, pairs_within
-from clinical_assets.gates.facts import ReleaseFacts
 from clinical_assets.gates.outcome_sanity import kaplan_meier_risk
-from clinical_assets.gates.verdict import CheckResult, Verdict
+from clinical_assets.gates.verdict import Verdict
 from clinical_assets.trials.snapshot import SnapshotStore, ingest
 
-from .cohorts import POLICY, ROOT, found, release, with_contract, with_frames
-
-
-def judged(facts: ReleaseFacts, id: str) -> CheckResult:
-    return found(data_quality.judge(facts, POLICY), id)
+from .cohorts import POLICY, ROOT, checked, found, release, with_contract, with_frames
 
 
 @pytest.mark.parametrize("slug", ["colon", "breast", "breast_fna", "renal_wilms"])
@@ -32,7 +27,7 @@ def test_a_clean_real_cohort_is_neither_blocked_nor_in_error(slug):
 class TestContract:
     def test_a_unit_error_of_ten_leaves_the_plausible_range(self):
         facts = release("colon")
-        result = judged(with_frames(facts, test=facts.test.assign(age=facts.test["age"] * 10)), "DQ1")
+        result = checked(with_frames(facts, test=facts.test.assign(age=facts.test["age"] * 10)), "DQ1")
         assert result.verdict is Verdict.BLOCK
         assert "age" in result.reason
         assert "18 to 110 year" in result.reason
@@ -40,14 +35,14 @@ class TestContract:
     def test_columns_in_another_order(self):
         facts = release("colon")
         swapped = facts.train[["subject_id", "index_date", "sex", "rx", *facts.train.columns[4:]]]
-        assert judged(with_frames(facts, train=swapped), "DQ1").verdict is Verdict.BLOCK
+        assert checked(with_frames(facts, train=swapped), "DQ1").verdict is Verdict.BLOCK
 
     @pytest.mark.parametrize(
         "change", [{"age": "old"}, {"rx": "Placebo"}, {"status_at_relapse": 1.0}, {"event": 2}, {"obstruct": 0.5}]
     )
     def test_wrong_type_category_extra_column_or_code(self, change):
         facts = release("colon")
-        assert judged(with_frames(facts, train=facts.train.assign(**change)), "DQ1").verdict is Verdict.BLOCK
+        assert checked(with_frames(facts, train=facts.train.assign(**change)), "DQ1").verdict is Verdict.BLOCK
 
     def test_a_missing_column_blocks_the_gate(self):
         facts = release("colon")
@@ -57,11 +52,11 @@ class TestContract:
 
     def test_an_empty_split_blocks(self):
         facts = release("colon")
-        assert judged(with_frames(facts, test=facts.test.iloc[:0]), "DQ1").verdict is Verdict.BLOCK
+        assert checked(with_frames(facts, test=facts.test.iloc[:0]), "DQ1").verdict is Verdict.BLOCK
 
     def test_findings_hold_no_patient_values(self):
         facts = release("colon")
-        result = judged(with_frames(facts, test=facts.test.assign(age=facts.test["age"] * 1000 + 7)), "DQ1")
+        result = checked(with_frames(facts, test=facts.test.assign(age=facts.test["age"] * 1000 + 7)), "DQ1")
         assert "007" not in str(result.details)
 
 
@@ -69,37 +64,37 @@ class TestMissingness:
     def test_more_missing_than_declared(self):
         facts = release("colon")
         train = facts.train.assign(nodes=facts.train["nodes"].where(facts.train.index % 4 != 0))
-        result = judged(with_frames(facts, train=train), "DQ3")
+        result = checked(with_frames(facts, train=train), "DQ3")
         assert result.verdict is Verdict.BLOCK
         assert "nodes" in result.reason
 
     def test_a_shift_between_the_sides_warns(self):
         facts = with_contract(release("colon"), "differ", max_missing=0.5)
         test = facts.test.assign(differ=facts.test["differ"].where(facts.test.index % 4 != 0))
-        assert judged(with_frames(facts, test=test), "DQ3").verdict is Verdict.WARN
+        assert checked(with_frames(facts, test=test), "DQ3").verdict is Verdict.WARN
 
 
 class TestDuplicates:
     def test_the_same_subject_twice_in_test(self):
         facts = release("colon")
         twice = pd.concat([facts.test, facts.test.iloc[:1]], ignore_index=True)
-        assert judged(with_frames(facts, test=twice), "DQ6").verdict is Verdict.BLOCK
+        assert checked(with_frames(facts, test=twice), "DQ6").verdict is Verdict.BLOCK
 
     def test_a_copy_under_a_new_identifier_in_test(self):
         facts = release("colon")
         copy = facts.test.iloc[:1].assign(subject_id="again")
-        result = judged(with_frames(facts, test=pd.concat([facts.test, copy], ignore_index=True)), "DQ6")
+        result = checked(with_frames(facts, test=pd.concat([facts.test, copy], ignore_index=True)), "DQ6")
         assert result.verdict is Verdict.BLOCK
         assert result.value == 1.0
 
     def test_a_copy_in_train_warns(self):
         facts = release("colon")
         copy = facts.train.iloc[:1].assign(subject_id="again")
-        result = judged(with_frames(facts, train=pd.concat([facts.train, copy], ignore_index=True)), "DQ6")
+        result = checked(with_frames(facts, train=pd.concat([facts.train, copy], ignore_index=True)), "DQ6")
         assert result.verdict is Verdict.WARN
 
     def test_coincidences_in_a_coarse_cohort_only_warn(self):
-        result = judged(release("renal_wilms"), "DQ6")
+        result = checked(release("renal_wilms"), "DQ6")
         assert result.verdict is Verdict.WARN
         assert not result.details["train"]["tail"] < 0.01
 
@@ -121,7 +116,7 @@ class TestSplit:
     def test_one_subject_on_both_sides(self):
         facts = release("breast")
         leaked = pd.concat([facts.train, facts.test.iloc[:1]], ignore_index=True)
-        result = judged(with_frames(facts, train=leaked), "DQ7")
+        result = checked(with_frames(facts, train=leaked), "DQ7")
         assert result.verdict is Verdict.BLOCK
         assert result.details["same_identifier"] == 1
 
@@ -129,14 +124,14 @@ class TestSplit:
     def test_a_subject_with_a_new_identifier_on_the_other_side(self, slug):
         facts = release(slug)
         leaked = pd.concat([facts.train, facts.test.iloc[:1].assign(subject_id="again")], ignore_index=True)
-        result = judged(with_frames(facts, train=leaked), "DQ7")
+        result = checked(with_frames(facts, train=leaked), "DQ7")
         assert result.verdict is Verdict.BLOCK
         assert "new identifier" in result.reason
 
     def test_another_split_than_the_stored_one(self):
         facts = release("colon")
         moved = replace(facts, split=replace(facts.split, recomputed_digest="0" * 64))
-        assert judged(moved, "DQ7").verdict is Verdict.BLOCK
+        assert checked(moved, "DQ7").verdict is Verdict.BLOCK
 
 
 class TestOutcome:
@@ -148,7 +143,7 @@ class TestOutcome:
             train=facts.train.assign(event=(1 - facts.train["event"]).astype("int8")),
             test=facts.test.assign(event=(1 - facts.test["event"]).astype("int8")),
         )
-        assert judged(flipped, "DQ9").verdict is Verdict.BLOCK
+        assert checked(flipped, "DQ9").verdict is Verdict.BLOCK
 
     def test_an_order_that_few_patients_leave_to_chance_is_not_called_exchanged(self):
         facts = release("colon")
@@ -157,7 +152,7 @@ class TestOutcome:
         few = with_frames(
             facts, train=late.iloc[:0], test=late.assign(event=(rank > rank.quantile(0.75)).astype("int8"))
         )
-        result = judged(few, "DQ9")
+        result = checked(few, "DQ9")
         assert result.details["event_before_censoring"] < POLICY.data_quality.polarity_floor
         assert "exchanged" not in result.reason
 
@@ -166,7 +161,7 @@ class TestOutcome:
         flipped = with_frames(
             facts, train=facts.train.assign(label=1 - facts.train["label"]), test=facts.test.assign(label=1)
         )
-        assert judged(flipped, "DQ9").verdict is Verdict.BLOCK
+        assert checked(flipped, "DQ9").verdict is Verdict.BLOCK
 
     @pytest.mark.parametrize(
         ("change", "named"),
@@ -174,7 +169,7 @@ class TestOutcome:
     )
     def test_impossible_outcomes(self, change, named):
         facts = release("colon")
-        result = judged(with_frames(facts, test=facts.test.assign(**change)), "DQ9")
+        result = checked(with_frames(facts, test=facts.test.assign(**change)), "DQ9")
         assert result.verdict is Verdict.BLOCK
         assert named in result.reason
 
@@ -185,19 +180,19 @@ class TestOutcome:
             train=facts.train.assign(time=facts.train["time"] / 30.4),
             test=facts.test.assign(time=facts.test["time"] / 30.4),
         )
-        assert judged(shrunk, "DQ9").verdict in (Verdict.BLOCK, Verdict.INCONCLUSIVE)
+        assert checked(shrunk, "DQ9").verdict in (Verdict.BLOCK, Verdict.INCONCLUSIVE)
 
     def test_follow_up_beyond_the_data_cut(self):
         facts = release("breast")
         cut = replace(facts, manifest={**facts.manifest, "data_cut": "1985-01-01"})
-        result = judged(cut, "DQ9")
+        result = checked(cut, "DQ9")
         assert result.verdict is Verdict.BLOCK
         assert "data cut" in result.reason
 
     def test_too_few_events_say_nothing_about_the_rate(self):
         facts = release("colon")
         few = with_frames(facts, train=facts.train[facts.train["event"] == 0], test=facts.test.iloc[:10])
-        assert judged(few, "DQ9").verdict is Verdict.INCONCLUSIVE
+        assert checked(few, "DQ9").verdict is Verdict.INCONCLUSIVE
 
     def test_the_rate_and_its_interval_equal_lifelines(self):
         frame = release("colon").train
@@ -211,34 +206,34 @@ class TestOutcome:
 
 class TestSampleSize:
     def test_a_small_test_split_is_inconclusive(self):
-        assert judged(release("lung_advanced"), "DQ17").verdict is Verdict.INCONCLUSIVE
-        assert judged(release("breast_fna"), "DQ17").verdict is Verdict.INCONCLUSIVE
+        assert checked(release("lung_advanced"), "DQ17").verdict is Verdict.INCONCLUSIVE
+        assert checked(release("breast_fna"), "DQ17").verdict is Verdict.INCONCLUSIVE
 
     def test_few_training_events_per_input_warn(self):
         facts = release("colon")
-        assert judged(with_frames(facts, train=facts.train.iloc[:150]), "DQ17").verdict is Verdict.WARN
+        assert checked(with_frames(facts, train=facts.train.iloc[:150]), "DQ17").verdict is Verdict.WARN
 
 
 class TestProvenance:
     @pytest.mark.parametrize("key", ["table_sha256", "rows", "contract_sha256"])
     def test_a_tampered_manifest_is_found(self, key):
         facts = release("colon")
-        result = judged(replace(facts, manifest={**facts.manifest, key: "0" * 64}), "DQ18")
+        result = checked(replace(facts, manifest={**facts.manifest, key: "0" * 64}), "DQ18")
         assert result.verdict is Verdict.BLOCK
         assert key in result.reason
 
     def test_a_table_changed_on_disk_is_found(self):
         facts = release("colon")
         assert (
-            judged(replace(facts, recomputed={"table_sha256": "0" * 64, "rows": 929}), "DQ18").verdict is Verdict.BLOCK
+            checked(replace(facts, recomputed={"table_sha256": "0" * 64, "rows": 929}), "DQ18").verdict is Verdict.BLOCK
         )
 
     def test_nothing_recomputed_is_no_pass(self):
-        assert judged(replace(release("colon"), recomputed={}), "DQ18").verdict is Verdict.BLOCK
+        assert checked(replace(release("colon"), recomputed={}), "DQ18").verdict is Verdict.BLOCK
 
     def test_dropped_rows_are_found(self):
         facts = release("colon")
-        assert judged(replace(facts, train=facts.train.iloc[1:]), "DQ18").verdict is Verdict.BLOCK
+        assert checked(replace(facts, train=facts.train.iloc[1:]), "DQ18").verdict is Verdict.BLOCK
 
 
 @pytest.mark.parametrize(
@@ -256,4 +251,4 @@ def test_a_data_cut_makes_neither_duplicates_nor_an_exchanged_indicator(slug, cu
         train=train.assign(event=(1 - train["event"]).astype("int8")),
         test=test.assign(event=(1 - test["event"]).astype("int8")),
     )
-    assert judged(flipped, "DQ9").verdict is Verdict.BLOCK
+    assert checked(flipped, "DQ9").verdict is Verdict.BLOCK
