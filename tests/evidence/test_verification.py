@@ -16,12 +16,13 @@ from tests.evidence.bundles import NOW, OTHER, Platform, bundle, platform
 
 DAY = 86_400.0
 KINDS = [
-    "README.txt", "audit/log.json", "audit/seal.json", "card.json", "keys/artifacts.", "keys/j-doe.", "keys/platform.",
-    "lineage.json", "manifest.json", "manifest.signature.json", "metrics.json", "model/signature.json",
-    "plots/calibration.svg", "plots/decision-curve.svg", "plots/discrimination.svg", "plots/drift.svg",
-    "plots/risk-groups.svg", "plots/row-flow.svg", "plots/subgroups.svg", "records/decision.json", "records/decision.signature.json",
-    "report.html", "statements/approval-000001.json", "statements/approval-000001.signature.json",
-    "tables/cohort.json", "tables/row_flow.json", "tables/subgroups.json",
+    "README.txt", "audit/log.json", "audit/seal.json", "card.json", "keys/artifacts.", "keys/j-doe.",
+    "keys/platform.", "lineage.json", "manifest.json", "manifest.signature.json", "metrics.json",
+    "model/signature.json", "plots/calibration.svg", "plots/decision-curve.svg", "plots/discrimination.svg",
+    "plots/drift.svg", "plots/risk-groups.svg", "plots/row-flow.svg", "plots/subgroups.svg",
+    "records/decision.json", "records/decision.signature.json", "report.html",
+    "statements/approval-000001.json", "statements/approval-000001.signature.json", "tables/cohort.json",
+    "tables/row_flow.json", "tables/subgroups.json",
 ]  # fmt: skip
 """Every file of a bundle; those of keys by how their names begin."""
 
