@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clinical_assets.audit.decision import SignedRecord
+from clinical_assets.audit.decision import DecisionRecord, SignedRecord
 from clinical_assets.catalog import CancerType
 from clinical_assets.foundation.canonical import sha256_json
 from clinical_assets.foundation.files import publish_directory, write_new
+from clinical_assets.foundation.home import Home
 from clinical_assets.lineage import code_digest
 from clinical_assets.references import EvidenceReference
 from resources.ledger_store import LedgerStore
@@ -54,7 +55,8 @@ def store_evidence(
 
     record, engine = signed.record, ledger_store.engine()
     signer = ledger_store.signer.key_store().signer("platform")
-    decisions, statements = decision_rows(engine, record.model_digest), statement_rows(engine, record.model_digest)
+    statements = statement_rows(engine, record.model_digest)
+    decisions = decision_rows(engine, record.model_digest, statements)
     audit, seal = audit_extract(engine, record.model_digest, signer)
     input_sha = sha256_json(
         [
@@ -79,6 +81,7 @@ def store_evidence(
         seal=seal,
         keys=_public_keys(ledger_store, (*decisions, *statements), signer.key_id),
         model_signature=signature.read_bytes() if signature.exists() else None,
+        sbom=_bill_of_materials(record),
     )
     files = sealed(compose(release), record, signed.digest, signer)
     reference = EvidenceReference(
@@ -107,6 +110,12 @@ def export(evidence: StoredEvidence, directory: Path) -> tuple[Path, Path]:
 def _stored(reference: EvidenceReference, object_store: ObjectStore) -> StoredEvidence:
     below = object_store.path("evidence", reference.cancer, reference.model_digest)
     return StoredEvidence(reference, below / reference.digest)
+
+
+def _bill_of_materials(record: DecisionRecord) -> bytes | None:
+    """The CycloneDX document of the environment in which the gates ran, where the security gate wrote one."""
+    path = Home.from_env().root / "environment" / f"{record.lineage.get('lock_digest')}.cdx.json"
+    return path.read_bytes() if path.is_file() else None
 
 
 def _public_keys(ledger_store: LedgerStore, rows: tuple[Row, ...], platform: str) -> dict[str, bytes]:

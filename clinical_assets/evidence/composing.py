@@ -41,6 +41,7 @@ audit/          the audit log from this model's first entry to its last, with a 
 tables/ plots/  who the patients were, group by group, and the pictures
 model/          the signature over the model's own files, which are not in here
 keys/           public keys
+sbom.cdx.json   the software that judged the model (CycloneDX), where it was recorded
 manifest.json   the digest of every file, signed by the platform
 
 No file holds a patient's row. Counts of one to ten patients are withheld ("<11").

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, func, select
+from sqlalchemy import Engine, func, select
 
 from clinical_assets.audit.chain import snapshot
 from clinical_assets.audit.keys import Signer
 from clinical_assets.audit.log import audit_log
-from clinical_assets.audit.records import records
+from clinical_assets.audit.record_table import records
+from clinical_assets.audit.revocations import Kind
 from clinical_assets.audit.seals import Seal, make_seal
 from clinical_assets.audit.statement_store import statements
 from clinical_assets.foundation.canonical import canonical_json, sha256_bytes
@@ -42,30 +43,26 @@ def audit_extract(engine: Engine, model_digest: str, signer: Signer) -> tuple[li
     return rows, make_seal(audit_log.name, length, end["entry_hash"], end["at_utc"], signer)
 
 
-def decision_rows(engine: Engine, model_digest: str) -> list[Row]:
-    """The latest decision record of a model, and every withdrawal of it: of the model, the record, or its key."""
+def decision_rows(engine: Engine, model_digest: str, statements: Sequence[Row]) -> list[Row]:
+    """The latest decision record of a model, and every withdrawal that touches it: of the model, the record, one of
+    its `statements`, or a key that signed any of them."""
     with snapshot(engine) as connection:
-        decisions = [row for row in _about(connection, records, model_digest) if row["kind"] == "decision"][-1:]
-        subjects = [model_digest, *(row[name] for row in decisions for name in ("body_sha256", "key_id"))]
-        withdrawn = select(records).where(records.c.model_digest.in_(subjects), records.c.kind != "decision")
+        latest = select(records).where(records.c.model_digest == model_digest, records.c.kind == "decision")
+        decision = connection.execute(latest.order_by(records.c.seq.desc()).limit(1)).mappings().first()
+        signed = [dict(decision), *statements] if decision else list(statements)
+        subjects = {model_digest, *(row["body_sha256"] for row in signed), *(row["key_id"] for row in signed)}
+        withdrawn = select(records).where(
+            records.c.kind.in_([str(kind) for kind in Kind]), records.c.model_digest.in_(subjects)
+        )
         found = connection.execute(withdrawn.order_by(records.c.seq)).mappings()
-        return decisions + [dict(row) for row in found]
+        return ([dict(decision)] if decision else []) + [dict(row) for row in found]
 
 
 def statement_rows(engine: Engine, model_digest: str) -> list[Row]:
     """Every approval, waiver and amendment filed under a model."""
+    found = select(statements).where(statements.c.model_digest == model_digest).order_by(statements.c.seq)
     with snapshot(engine) as connection:
-        return _about(connection, statements, model_digest)
-
-
-def _about(connection: Connection, table: Table, model_digest: str) -> list[Row]:
-    found = select(table).where(table.c.model_digest == model_digest).order_by(table.c.seq)
-    return [dict(row) for row in connection.execute(found).mappings()]
-
-
-def signed_bytes(row: Mapping[str, Any]) -> bytes:
-    """What the signature of a decision, revocation, approval or waiver covers."""
-    return f"{row['kind']}\n".encode() + str(row["body"]).encode()
+        return [dict(row) for row in connection.execute(found).mappings()]
 
 
 def row_fault(chain: str, row: Mapping[str, Any]) -> str:

@@ -72,13 +72,14 @@ class Platform:
     def bundle(self) -> Files:
         digest, signer = self.facts.model_digest, self.keys.signer(PLATFORM)
         audit, seal = audit_extract(self.engine, digest, signer)
+        statements = statement_rows(self.engine, digest)
         parts = Release(
             cancer=self.cancer,
             facts=self.facts,
             signed=self.signed,
             model=json.loads((self.facts.model_dir / "model.json").read_text()),
-            decisions=decision_rows(self.engine, digest),
-            statements=statement_rows(self.engine, digest),
+            decisions=decision_rows(self.engine, digest, statements),
+            statements=statements,
             audit=audit,
             seal=seal,
             keys={path.name: path.read_bytes() for path in sorted(self.keys.directory.glob("*.pub"))},

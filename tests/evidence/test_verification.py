@@ -9,9 +9,13 @@ from pathlib import Path
 import pytest
 
 from clinical_assets.audit.keys import PLATFORM, KeyStore
+from clinical_assets.audit.record_table import signed_bytes
+from clinical_assets.audit.revocations import Kind
 from clinical_assets.evidence.bundle import Files, sealed, write_folder, zipped
 from clinical_assets.evidence.reading import Refused
 from clinical_assets.evidence.verification import Verification, verify
+from clinical_assets.foundation.canonical import canonical_json, sha256_bytes
+from clinical_assets.gates.verdict import Scope
 from tests.evidence.bundles import NOW, OTHER, Platform, bundle, platform
 
 DAY = 86_400.0
@@ -203,3 +207,32 @@ class TestTime:
         found = faulty(checked(whole.bundle(), tmp_path, whole.public_key, now=NOW + 2 * DAY))
         assert "REVOKED" in found["in force"]
         assert "unexpected scores" in found["in force"]
+
+    def test_a_revoked_approval_is_said(self, tmp_path: Path) -> None:
+        whole = Platform("lung_advanced")
+        approval = whole.records.statements.statements(whole.facts.model_digest)[0]
+        whole.records.revocations.add(Kind.STATEMENT, approval.digest, "signed in haste", "j-doe", NOW + DAY)
+        whole.records.revocations.add(Kind.KEY, "0" * 32, "another person's key", "j-doe", NOW + DAY)
+        found = faulty(checked(whole.bundle(), tmp_path, whole.public_key, now=NOW + 2 * DAY))
+        assert list(found) == ["approvals and waivers"]
+        assert "signed in haste" in found["approvals and waivers"]
+        assert "another person" not in str(found)
+
+
+def test_a_record_that_claims_more_than_its_reports_grant_is_an_error(tmp_path: Path) -> None:
+    """Signed anew with the platform's key, so that only the content betrays it."""
+    whole = platform()
+    record = whole.signed.record
+    assert record.scope is Scope.NONE
+    wider = record.model_copy(update={"scope": Scope.TRAFFIC}).canonical()
+    signer = whole.keys.signer(PLATFORM)
+
+    def widen(files: dict[str, bytes]) -> None:
+        row = json.loads(files["records/decision.signature.json"])
+        row |= {"body_sha256": sha256_bytes(wider), "signature": signer.sign(signed_bytes("decision", wider))}
+        del row["entry_hash"]
+        row["entry_hash"] = sha256_bytes(canonical_json({"chain": "records", **row}))
+        files |= {"records/decision.json": wider, "records/decision.signature.json": json.dumps(row).encode()}
+
+    found = faulty(checked(changed(widen), tmp_path))
+    assert "claims traffic, its own reports grant none" in found["decision record"]
