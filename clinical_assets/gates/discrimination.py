@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -51,10 +52,24 @@ def discrimination(case: Case) -> Finding:
     return combined(case, found)
 
 
-def all_pairs(case: Case) -> dict[str, ConcordancePairs]:
-    """The comparable pairs of each set, up to the horizon."""
+@dataclass(frozen=True)
+class SharedPairs(ConcordancePairs):
+    """Pairs of one set that several checks ask about: the replicates of the same risks are made once."""
+
+    made: dict[bytes, np.ndarray] = field(default_factory=dict)
+
+    def replicates(self, risk: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        key = np.asarray(risk).tobytes()
+        if key not in self.made:
+            self.made[key] = super().replicates(risk, counts)
+        return self.made[key]
+
+
+def all_pairs(case: Case) -> dict[str, SharedPairs]:
+    """The comparable pairs of each set, up to the horizon; to be asked with the set's own draws."""
     horizon = case.facts.contract.endpoint.horizon_days
-    return {one.name: ConcordancePairs.of(one.outcomes, horizon) for one in case.once(judged_sets)}
+    pairs = {one.name: ConcordancePairs.of(one.outcomes, horizon) for one in case.once(judged_sets)}
+    return {name: SharedPairs(one.cases, one.comparable) for name, one in pairs.items()}
 
 
 def _ranking(case: Case, evidence: Evidence, own: Interval, gain: Interval | None) -> Finding:
