@@ -105,6 +105,7 @@ class TelemetryDouble:
     """Counters as the test counts them."""
 
     counters: dict[str, list[int]] = field(default_factory=dict)
+    latency: dict[str, tuple[tuple[float, int], ...]] = field(default_factory=dict)
     missing: str = ""
     broken: str = ""
 
@@ -113,7 +114,7 @@ class TelemetryDouble:
             raise ValueError(self.broken)
         if self.missing:
             return NoData(self.missing)
-        return {digest: ServiceCounts(n, errors) for digest, (n, errors) in self.counters.items()}
+        return {digest: ServiceCounts(*c, self.latency.get(digest, ())) for digest, c in self.counters.items()}
 
     def add(self, digest: str, requests: int, errors: int = 0) -> None:
         n, e = self.counters.get(digest, (0, 0))
