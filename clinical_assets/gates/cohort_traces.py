@@ -23,6 +23,10 @@ FEWEST_VALUES = 20
 """Length and distinct values from which an array can be recognised as a column."""
 
 LARGEST = 20_000_000
+MOST_PATIENTS = 200_000
+"""Of a larger split, an even sample is searched for: a stored matrix holds some of them. A stored column of it shows by
+its length alone (`one_each`)."""
+
 _MISSING = -1e30
 
 
@@ -50,11 +54,12 @@ class CohortTraces:
     """`layouts` as raw codes, with outcomes, outcomes alone, and as the model's own encoder gives them."""
 
     layouts: tuple[_Layout, ...]
+    lengths: frozenset[int]
 
     @classmethod
     def of(cls, contract: CohortContract, frames: Sequence[pd.DataFrame], encoder: Encoder | None) -> CohortTraces:
         matrices: list[np.ndarray] = []
-        for frame in frames:
+        for frame in (_sampled(frame) for frame in frames):
             codes = _codes(contract, frame)
             outcomes = frame[list(contract.outcome_names)].to_numpy(np.float64)
             matrices += [codes, np.hstack([codes, outcomes]), outcomes]
@@ -63,7 +68,7 @@ class CohortTraces:
             subjects = pd.to_numeric(frame["subject_id"], errors="coerce").to_numpy(np.float64)
             if (subjects > 9999).all():  # a smaller number is a row number, and names nobody
                 matrices.append(subjects[:, None])
-        return cls(tuple(_Layout(_filled(matrix)) for matrix in matrices))
+        return cls(tuple(_Layout(_filled(matrix)) for matrix in matrices), frozenset(map(len, frames)))
 
     def found_in(self, array: np.ndarray) -> str:
         """What of the cohort is in the array, in words; empty when nothing is."""
@@ -72,9 +77,8 @@ class CohortTraces:
 
     def one_each(self, array: np.ndarray) -> bool:
         """As many values as a split has patients, in no order: something was stored for each of them."""
-        lengths = {len(layout.values) for layout in self.layouts}
         return any(
-            len(vector) in lengths and len(np.unique(vector)) >= FEWEST_VALUES and not _monotone(vector)
+            len(vector) in self.lengths and len(np.unique(vector)) >= FEWEST_VALUES and not _monotone(vector)
             for vector in _vectors(array)
         )
 
@@ -110,6 +114,12 @@ class CohortTraces:
                 if (in_order or same) and not (_monotone(vector) and len(np.unique(vector)) == len(vector)):
                     return f"{len(vector)} values that equal a column of the cohort"
         return ""
+
+
+def _sampled(frame: pd.DataFrame) -> pd.DataFrame:
+    if len(frame) <= MOST_PATIENTS:
+        return frame
+    return frame.iloc[np.linspace(0, len(frame) - 1, MOST_PATIENTS).astype(int)]
 
 
 def _codes(contract: CohortContract, frame: pd.DataFrame) -> np.ndarray:

@@ -17,7 +17,7 @@ from clinical_assets.gates.supply_chain import container_rules, manifest_rules
 from clinical_assets.gates.supply_chain.environment import collect
 from clinical_assets.gates.verdict import CheckResult, Verdict
 
-from .cohorts import POLICY, found, release
+from .cohorts import POLICY, environment, found, release
 
 BASE = "python:3.11-slim@sha256:" + "a" * 64
 GOOD = f"""# syntax=docker/dockerfile:1
@@ -117,6 +117,14 @@ class TestManifests:
     def test_each_rule(self, rule):
         assert any(rule in breach for _, breach in manifest_rules.breaches(changed(BREACHES[rule])))
 
+    def test_the_place_of_an_injected_proxy_has_no_version_of_its_own(self):
+        pod = copy.deepcopy(POD)
+        pod["containers"][0]["image"] = "auto"
+        plain, injected = deployment(pod), deployment(pod)
+        injected["spec"]["template"]["metadata"]["labels"]["sidecar.istio.io/inject"] = "true"
+        assert [rule for _, rule in manifest_rules.breaches([plain, POLICY_OBJECT])] != []
+        assert manifest_rules.breaches([injected, POLICY_OBJECT]) == []
+
     def test_nested_pods_and_lists_are_found(self):
         job = {
             "kind": "CronJob",
@@ -143,6 +151,11 @@ class TestManifests:
         account = {"kind": "ServiceAccount", "metadata": {"name": "quiet", "namespace": "trials"},
                    "automountServiceAccountToken": False}  # fmt: skip
         assert manifest_rules.breaches([deployment(pod), POLICY_OBJECT, account]) == []
+
+
+def test_the_platforms_own_manifests_keep_every_rule():
+    assert environment().manifests.breaches == ()
+    assert environment().containers.breaches == ()
 
 
 def judged(root: Path, id: str, policy: GatePolicy = POLICY) -> CheckResult:

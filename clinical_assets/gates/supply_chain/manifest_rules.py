@@ -6,6 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 HOST_NAMESPACES = ("hostNetwork", "hostPID", "hostIPC")
+_INJECTED = "sidecar.istio.io/inject"
+"""With this label `image: auto` is the place that Istio's injector fills with the proxy of its own release."""
+
 _CONTAINERS = ("containers", "initContainers", "ephemeralContainers")
 
 
@@ -23,7 +26,7 @@ def breaches(documents: Iterable[Any]) -> list[tuple[str, str]]:
         for pod, labels in _pods(one, _labels(one)):
             who = f"{one.get('kind', '?')}/{_name(one)}"
             rules = [*_pod_rules(pod), *(rule for kind in _CONTAINERS for part in pod.get(kind) or []
-                                         for rule in _container_rules(part, pod))]  # fmt: skip
+                                         for rule in _container_rules(part, pod, labels))]  # fmt: skip
             account = _key(one, pod.get("serviceAccountName", "default"))
             if pod.get("automountServiceAccountToken") is not False and not (
                 account in tokenless and "automountServiceAccountToken" not in pod
@@ -45,7 +48,7 @@ def _pod_rules(pod: Mapping[str, Any]) -> Iterator[str]:
             yield f"volume {volume.get('name', '?')} is a hostPath"
 
 
-def _container_rules(container: Mapping[str, Any], pod: Mapping[str, Any]) -> Iterator[str]:
+def _container_rules(container: Mapping[str, Any], pod: Mapping[str, Any], labels: Mapping[str, str]) -> Iterator[str]:
     name = container.get("name", "?")
     own, shared = container.get("securityContext") or {}, pod.get("securityContext") or {}
     if own.get("runAsNonRoot", shared.get("runAsNonRoot")) is not True or own.get("runAsUser", 1) == 0:
@@ -63,7 +66,8 @@ def _container_rules(container: Mapping[str, Any], pod: Mapping[str, Any]) -> It
         yield f"container {name}: no limits for cpu and memory"
     image = str(container.get("image", ""))
     tag = image.rsplit("/", 1)[-1]
-    if "@sha256:" not in image and (":" not in tag or tag.endswith(":latest")):
+    placeholder = image == "auto" and labels.get(_INJECTED) == "true"
+    if not placeholder and "@sha256:" not in image and (":" not in tag or tag.endswith(":latest")):
         yield f"container {name}: image {image or '?'} is `latest`"
 
 
