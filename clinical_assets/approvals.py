@@ -36,67 +36,42 @@ def approve(
     role: str,
     days: float = 30.0,
     meaning: str = "approval",
+    change: bool = False,
     signer: Signer | None = None,
 ) -> SignedStatement:
-    """Sign the open rollout of `cancer` with the key of `name`, which is made on first use.
+    """Sign the open rollout of `cancer`, or the standing model's change, with the key of `name`.
+
+    Args:
+        change: sign that the standing model may differ from the approved one beyond the change plan; promotes nothing.
+        signer: the key of `name`; None takes it from this machine, made on first use.
 
     Raises:
         NothingToApprove: no rollout is open.
+        NoModel: nothing has been trained (with `change`).
         RoleRefused: the role may not approve.
         StatementRefused, KeyPermissionError: the key does not belong to that person, or is not private.
     """
-    rollout = ledger_store.ledger().rollout(cancer)
-    if rollout is None:
-        raise NothingToApprove(f"{cancer}: no rollout is open; see `clinical status`")
-    about = (cancer, rollout.challenger, rollout.id, traffic_router.approval_environment)
-    return _sign(ledger_store, about, name, role, days, meaning, signer)
-
-
-def approve_change(
-    ledger_store: LedgerStore,
-    traffic_router: TrafficRouter,
-    cancer: CancerType,
-    name: str,
-    role: str,
-    days: float = 30.0,
-    meaning: str = "approval",
-    signer: Signer | None = None,
-) -> SignedStatement:
-    """Sign that the standing model may differ from the approved one beyond the change plan. Promotes nothing.
-
-    Raises:
-        NoModel: nothing has been trained.
-        RoleRefused: the role may not approve.
-    """
+    from clinical_assets.audit.statements import Approval, key_name, lasting
     from clinical_assets.gates.facts import CHANGE
 
-    digest = standing_model(cancer.slug).digest
-    about = (cancer.slug, digest, CHANGE, traffic_router.approval_environment)
-    return _sign(ledger_store, about, name, role, days, meaning, signer)
-
-
-def _sign(
-    ledger_store: LedgerStore,
-    about: tuple[str, str, str, str],
-    name: str,
-    role: str,
-    days: float,
-    meaning: str,
-    signer: Signer | None,
-) -> SignedStatement:
-    from clinical_assets.audit.statements import Approval, key_name, lasting
-
-    cancer, digest, rollout, environment = about
     accepted = load_catalog()[cancer].gates.regulatory.approver_roles
     if accepted and role.casefold() not in {one.casefold() for one in accepted}:
         raise RoleRefused(f"{cancer}: the role {role} may not approve; accepted are {', '.join(accepted)}")
-    term = lasting(time.time(), days)
+    rollout = None if change else ledger_store.ledger().rollout(cancer)
+    if rollout is None and not change:
+        raise NothingToApprove(f"{cancer}: no rollout is open; see `clinical status`")
     approval = Approval.model_validate(
         {
-            "cancer": cancer, "model_digest": digest, "name": name, "role": role, "meaning": meaning,
-            "environment": environment, "rollout_id": rollout, **term,
+            "cancer": cancer,
+            "model_digest": rollout.challenger if rollout else standing_model(cancer).digest,
+            "name": name,
+            "role": role,
+            "meaning": meaning,
+            "environment": traffic_router.approval_environment,
+            "rollout_id": rollout.id if rollout else CHANGE,
+            **lasting(time.time(), days),
         }
-    )  # fmt: skip
+    )
     signer = signer or ledger_store.signer.key_store().signer(key_name(name))
     return ledger_store.records().statements.sign(approval, signer)
 

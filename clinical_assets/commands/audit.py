@@ -63,6 +63,7 @@ def verify(
         "audit log": log.verify_chain(seal),
         "decision records": records.verify_chain(),
         "statements": records.statements.verify_chain(),
+        "rollouts": store.ledger().verify_chain(store.signer.key_store()),
     }
     faults = [f"{name}: {state.problem}" for name, state in states.items() if not state.ok]
     faults += [f"trail: {gap}" for gap in gaps(store.engine())]

@@ -27,14 +27,12 @@ def approve(
 ) -> None:
     """Sign the open rollout's last step to 100 %, with name, role, moment and meaning."""
     from clinical_assets.approvals import approve as sign
-    from clinical_assets.approvals import approve_change
     from clinical_assets.catalog import load_catalog
     from resources.data_plane import data_plane
 
-    store, chosen = open_store(), load_catalog()[cancer]
+    store, slug = open_store(), load_catalog()[cancer].slug
     door = data_plane(store)["traffic_router"]
-    how = {"name": name, "role": role, "days": days, "meaning": meaning, "signer": signer_of(store, name)}
-    signed = approve_change(store, door, chosen, **how) if change else sign(store, door, chosen.slug, **how)
+    signed = sign(store, door, slug, name, role, days, meaning, change, signer_of(store, name))
     approval = signed.statement
     console.print(
         f"{name} ({role}) signed model {approval.model_digest[:12]} at {approval.issued_utc}, meaning {meaning}, until "
