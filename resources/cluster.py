@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from resources.data_plane import ServingBackend, Telemetry, TrafficRouter
+from resources.data_plane import DeploymentError, ServingBackend, Telemetry, TrafficRouter
 from resources.ledger_store import LedgerStore
 
 if TYPE_CHECKING:
@@ -16,6 +16,20 @@ if TYPE_CHECKING:
     from clinical_assets.serving.kubernetes.api import KubernetesApi
     from clinical_assets.serving.kubernetes.backend import KubernetesServing
     from clinical_assets.serving.kubernetes.names import Names
+
+
+def value_of(setting: str) -> str:
+    """A setting that names an environment variable: Dagster has read it inside a run, elsewhere it is read here.
+
+    Raises:
+        DeploymentError: the variable is not set.
+    """
+    if not isinstance(setting, dg.EnvVar):
+        return setting
+    found = setting.get_value()
+    if found is None:
+        raise DeploymentError(f"set {setting.env_var_name}; CLINICAL_DEPLOYMENT=kubernetes needs it")
+    return found
 
 
 class KubernetesCluster(dg.ConfigurableResource):
@@ -59,7 +73,7 @@ class ClusterServing(ServingBackend):
         def routed(cancer: str, digest: str) -> bool:
             return names_model(api.get(names.virtual_service), cancer, digest)
 
-        options = PodOptions(self.image, self.replicas, self.max_replicas)
+        options = PodOptions(value_of(self.image), self.replicas, self.max_replicas)
         return KubernetesServing(api, options, routed, names)
 
 
@@ -98,7 +112,9 @@ class PrometheusTelemetry(Telemetry):
 
         counters = CounterStore(self.traffic_router.ledger_store.engine())
         routes = self.traffic_router.router()
-        return IstioTelemetry(Prometheus(self.url, self.token), routes, counters, self.cluster.names())
+        return IstioTelemetry(
+            Prometheus(value_of(self.url), value_of(self.token)), routes, counters, self.cluster.names()
+        )
 
 
 def cluster_data_plane(ledger_store: LedgerStore) -> dict[str, Any]:

@@ -22,7 +22,7 @@ DEPLOYMENTS = ("local", "kubernetes")
 
 
 class DeploymentError(ValueError):
-    """`CLINICAL_DEPLOYMENT` names no deployment."""
+    """`CLINICAL_DEPLOYMENT` names no deployment, or a variable that it needs is not set."""
 
 
 class TrafficRouter(dg.ConfigurableResource):

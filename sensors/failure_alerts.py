@@ -1,10 +1,8 @@
-"""A failed run is told to people: in the log, and to `$CLINICAL_ALERT_WEBHOOK` where one is set."""
-
-import json
-import os
-import urllib.request
+"""A failed run is told to people."""
 
 import dagster as dg
+
+from sensors.alerts import alert
 
 
 @dg.run_failure_sensor(
@@ -14,16 +12,11 @@ import dagster as dg
 )
 def failure_alerts(context: dg.RunFailureSensorContext) -> None:
     run = context.dagster_run
-    alert = {
-        "run_id": run.run_id,
-        "job": run.job_name,
-        "cancer": run.tags.get("dagster/partition", ""),
-        "reason": (context.failure_event.message or "")[:500],
-    }
-    context.log.error(f"run failed: {json.dumps(alert)}")
-    webhook = os.environ.get("CLINICAL_ALERT_WEBHOOK")
-    if webhook:
-        request = urllib.request.Request(
-            webhook, json.dumps(alert).encode(), {"Content-Type": "application/json"}, method="POST"
-        )
-        urllib.request.urlopen(request, timeout=10).close()
+    alert(
+        context.log,
+        "run failed",
+        run_id=run.run_id,
+        job=run.job_name,
+        cancer=run.tags.get("dagster/partition", ""),
+        reason=(context.failure_event.message or "")[:500],
+    )

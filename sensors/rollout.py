@@ -1,5 +1,6 @@
 """Moves traffic on evidence: one tick of every open rollout, each change an event on `deployed_variant`."""
 
+import logging
 import os
 import socket
 import time
@@ -13,6 +14,7 @@ from clinical_assets.foundation.clock import SECONDS_PER_DAY, read_clock
 from clinical_assets.foundation.home import Home
 from resources.data_plane import ServingBackend, Telemetry, TrafficRouter
 from resources.ledger_store import LedgerStore
+from sensors.alerts import alert
 
 if TYPE_CHECKING:
     from clinical_assets.rollout.entries import StoredTransition
@@ -37,6 +39,8 @@ def rollout_sensor(
     serving_backend: ServingBackend,
 ) -> dg.SensorResult | dg.SkipReason:
     events = list(tick_all(ledger_store, traffic_router, telemetry, serving_backend))
+    for change in events:
+        tell(context.log, change)
     return dg.SensorResult(asset_events=events) if events else dg.SkipReason("no rollout changed its stage")
 
 
@@ -63,6 +67,13 @@ def tick_all(
         if not ledger.progress(rollout.id).is_open:
             reconcile(ledger, desired, rollout.cancer)
     desired.finish_retiring()
+
+
+def tell(log: logging.Logger, change: dg.AssetMaterialization) -> None:
+    """Alert people to a route that is lost, unreachable, or written by another hand."""
+    facts = {name: str(change.metadata[name].value) for name in ("rule", "stage", "reason", "rollout")}
+    if facts["rule"].startswith("routing_"):
+        alert(log, "the route is not as intended", cancer=str(change.partition), **facts)
 
 
 def event(ledger: "Ledger", stored: "StoredTransition") -> dg.AssetMaterialization:

@@ -27,9 +27,9 @@ BASE = Path(__file__).parents[2] / "deploy" / "kubernetes" / "base"
 PLATFORM = "platform-token"
 
 
-def role_rules() -> list[Document]:
-    """What the installed Role grants the platform."""
-    found = [document for document in yaml.safe_load_all((BASE / "rbac.yaml").read_text()) if document]
+def role_rules(directory: Path = BASE) -> list[Document]:
+    """What the Roles of one part of the installation grant the platform."""
+    found = [document for document in yaml.safe_load_all((directory / "rbac.yaml").read_text()) if document]
     return [rule for document in found if document["kind"] == "Role" for rule in document["rules"]]
 
 
@@ -52,6 +52,10 @@ class Cluster:
         self.proxies = TranslatedProxies(self.api, self.names)
         for document in installed(self.names):
             self.write("POST", self._path(document).rpartition("/")[0], document, "kubectl-client-side-apply")
+
+    def allow_recreation(self) -> None:
+        """Install the component that `recreate: true` needs."""
+        self.api.rules[PLATFORM] += role_rules(BASE.parent / "components" / "recreate-routes")
 
     def connection(self, token: str = PLATFORM) -> KubernetesApi:
         return KubernetesApi(self.server.client(token))

@@ -100,6 +100,7 @@ class Rollout(RuleBasedStateMachine):
         world.plan, world.rollout_id = self.before.plan, self.before.rollout_id
         world.telemetry.counters = {digest: list(counts) for digest, counts in self.before.telemetry.counters.items()}
         self.cluster = Cluster(self.server, world.engine)
+        self.cluster.allow_recreation()
         for digest in (CHAMPION, CHALLENGER):
             self.cluster.serving().place(CANCER, digest)
         world.router = self.router()

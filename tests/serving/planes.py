@@ -5,8 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Protocol
 
 from clinical_assets.foundation.database import create_tables, engine_for
@@ -19,19 +17,26 @@ from clinical_assets.serving.kubernetes.names import ANSWERS_PORT, COPIES_PORT, 
 from tests.kubernetes_double import istiod
 from tests.kubernetes_double.cluster import Cluster
 from tests.kubernetes_double.server import ApiServer
-from tests.serving.conftest import CANCER, Echo, Gateway, Scopes
+from tests.serving.conftest import CANCER, Gateway, Scopes
 
 A, B = "a" * 64, "b" * 64
 VENDOR = "vendor-model"
 INFER = f"/v2/models/{CANCER}/infer"
 
 
+class Upstream(Protocol):
+    """Headers of the requests that one model got, copies included."""
+
+    seen: list[dict[str, str]]
+
+
 class Plane(Protocol):
     """What the contract tests do to a data plane. `blue` holds model A, `green` model B."""
 
     authority: Scopes
-    blue: Echo
-    green: Echo
+    blue: Upstream
+    green: Upstream
+    gate: tuple[str, int]
 
     def router(self, recreate: bool = False) -> TrafficRouter: ...
 
@@ -63,9 +68,11 @@ class Plane(Protocol):
 
     def recover(self) -> None: ...
 
+    def stop(self) -> None: ...
 
-def request(port: int, patient: str, path: str, headers: dict[str, str]) -> tuple[int, dict[str, Any]]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=15)
+
+def request(gate: tuple[str, int], patient: str, path: str, headers: dict[str, str]) -> tuple[int, dict[str, Any]]:
+    connection = http.client.HTTPConnection(*gate, timeout=15)
     try:
         given = {"x-patient-id": patient, **{key.replace("_", "-"): value for key, value in headers.items()}}
         connection.request("POST", path, b"{}", given)
@@ -80,6 +87,7 @@ class LocalPlane:
     def __init__(self, gateway: Gateway) -> None:
         self.gateway, self.authority = gateway, gateway.authority
         self.blue, self.green = gateway.blue, gateway.green
+        self.gate = ("127.0.0.1", gateway.ports.gateway)
         desired = DesiredState(gateway.dataplane)
         desired.place(CANCER, A)
         desired.place(CANCER, B, keep=A)
@@ -89,7 +97,7 @@ class LocalPlane:
         return EnvoyRouter(self.gateway.dataplane, self.authority, recreate)
 
     def ask(self, patient: str = "p", path: str = INFER, **headers: str) -> tuple[int, dict[str, Any]]:
-        return request(self.gateway.ports.gateway, patient, path, headers)
+        return request(self.gate, patient, path, headers)
 
     def edit(self, champion: int, challenger: int) -> None:
         def change(routes: list[dict[str, Any]]) -> None:
@@ -126,6 +134,9 @@ class LocalPlane:
     def recover(self) -> None:
         self.gateway.start()
 
+    def stop(self) -> None:
+        """The fixture of the gateway ends it."""
+
     def _change(self, change: Any) -> None:
         version, resources = self._file.read()
         change(resources[0]["virtual_hosts"][0]["routes"])
@@ -144,6 +155,7 @@ class IstioPlane:
     def __init__(self, gateway: Gateway, server: ApiServer) -> None:
         self.gateway, self.authority = gateway, gateway.authority
         self.blue, self.green = gateway.blue, gateway.green
+        self.gate = ("127.0.0.1", gateway.ports.gateway)
         self.blue.holds, self.green.holds = A, B
         engine = engine_for(f"sqlite:///{gateway.dataplane / 'ledger.db'}")
         create_tables(engine)
@@ -157,7 +169,7 @@ class IstioPlane:
         return self.cluster.router(self.authority, recreate, proxies)
 
     def ask(self, patient: str = "p", path: str = INFER, **headers: str) -> tuple[int, dict[str, Any]]:
-        return request(self.gateway.ports.gateway, patient, path, headers)
+        return request(self.gate, patient, path, headers)
 
     def edit(self, champion: int, challenger: int) -> None:
         self.cluster.edit_weights(CANCER, champion, challenger)
@@ -275,13 +287,3 @@ class Istiod:
                 news, seen = api.version != seen, api.version
             if news:
                 self.push()
-
-
-@contextmanager
-def running_plane(kind: str, gateway: Gateway, server: ApiServer) -> Iterator[Plane]:
-    if kind == "envoy":
-        yield LocalPlane(gateway)
-        return
-    plane = IstioPlane(gateway, server)
-    yield plane
-    plane.stop()

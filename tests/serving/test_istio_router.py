@@ -257,10 +257,7 @@ def test_case_8_a_deleted_route_comes_back_from_its_snapshot_with_everybodys_ent
     assert router.read(CANCER) is None
     with pytest.raises(RouteRejected, match=r"rbac\.yaml"):
         router.apply(split(0), 0.0)
-    cluster.api.rules[PLATFORM] = [
-        *cluster.api.rules[PLATFORM],
-        {"apiGroups": ["networking.istio.io"], "resources": ["virtualservices"], "verbs": ["create"]},
-    ]
+    cluster.allow_recreation()
     restored = router.apply(split(0), 0.0)
     assert restored.version > version
     assert router.read(CANCER) == split(0)

@@ -1,13 +1,18 @@
-"""What every router must do, with real requests through a real Envoy: once locally, once behind Istio's objects."""
+"""What every router must do, with real requests through a real Envoy: once locally, once behind Istio's objects.
+
+With KUBECONFIG set they also run against that cluster (what it needs is in `real_cluster`).
+"""
 
 from __future__ import annotations
 
 import http.client
+import os
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,8 +23,9 @@ from clinical_assets.serving.envoy import router as envoy_router
 from clinical_assets.serving.kubernetes import backend
 from tests.kubernetes_double.api import ApiDouble
 from tests.kubernetes_double.server import ApiServer
-from tests.serving.conftest import CANCER, Gateway, wait_until
-from tests.serving.planes import INFER, VENDOR, A, B, Plane, running_plane
+from tests.serving.conftest import CANCER, wait_until
+from tests.serving.planes import INFER, VENDOR, A, B, IstioPlane, LocalPlane, Plane
+from tests.serving.real_cluster import RealCluster
 
 REST = RouteState(CANCER, "", A)
 
@@ -35,11 +41,20 @@ def server() -> Iterator[ApiServer]:
     running.stop()
 
 
-@pytest.fixture(params=["envoy", "istio"])
-def plane(request: pytest.FixtureRequest, gateway: Gateway, server: ApiServer) -> Iterator[Plane]:
-    with running_plane(request.param, gateway, server) as made:
-        made.authority.granted = {A: Scope.TRAFFIC, B: Scope.TRAFFIC}
-        yield made
+PLANES = ["envoy", "istio", *(["cluster"] if "KUBECONFIG" in os.environ else [])]
+
+
+@pytest.fixture(params=PLANES)
+def plane(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Plane]:
+    if request.param == "cluster":
+        made = RealCluster(tmp_path)
+    elif request.param == "istio":
+        made = IstioPlane(request.getfixturevalue("gateway"), request.getfixturevalue("server"))
+    else:
+        made = LocalPlane(request.getfixturevalue("gateway"))
+    made.authority.granted = {A: Scope.TRAFFIC, B: Scope.TRAFFIC}
+    yield made
+    made.stop()
 
 
 @pytest.fixture
@@ -148,10 +163,9 @@ def test_case_5_everybody_at_weight_100_and_nobody_at_0(router: TrafficRouter, p
 def test_case_12_100_reweights_under_load_lose_no_request(router: TrafficRouter, plane: Plane) -> None:
     statuses: Counter[int] = Counter()
     done = threading.Event()
-    port = plane.gateway.ports.gateway  # type: ignore[attr-defined]
 
     def load(worker: int) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=15)
+        connection = http.client.HTTPConnection(*plane.gate, timeout=15)
         count: Counter[int] = Counter()
         number = 0
         while not done.is_set():

@@ -27,8 +27,9 @@ class LostRace(RouteConflict):
 class KubernetesApi:
     """One connection with one identity. Paths are those of the REST API, documents its JSON."""
 
-    def __init__(self, client: ApiClient) -> None:
+    def __init__(self, client: ApiClient, manager: str = MANAGER) -> None:
         self._client = client
+        self._manager = manager
 
     @classmethod
     def connect(cls) -> KubernetesApi:
@@ -118,7 +119,7 @@ class KubernetesApi:
         if method == "PATCH":
             headers["Content-Type"] = JSON_PATCH if isinstance(body, list) else MERGE_PATCH
         if method in ("POST", "PATCH"):
-            query = [("fieldManager", MANAGER)]
+            query = [("fieldManager", self._manager)]
         response = self._send(method, path, body, headers, query, TIMEOUT_S)
         return None if response is None else json.loads(response.data)
 
