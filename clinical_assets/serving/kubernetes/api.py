@@ -45,7 +45,8 @@ class KubernetesApi:
             if "KUBERNETES_SERVICE_HOST" in os.environ:
                 config.load_incluster_config(configuration)
             else:
-                config.load_kube_config(client_configuration=configuration)
+                file = os.environ.get("KUBECONFIG")  # given, as the library reads it only once, when it is imported
+                config.load_kube_config(file, client_configuration=configuration)
         except (config.ConfigException, OSError) as error:
             raise RoutingUnavailable(
                 f"no Kubernetes cluster is configured ({error}); run in a pod with a service account or set KUBECONFIG"
