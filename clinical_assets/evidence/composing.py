@@ -18,7 +18,7 @@ from clinical_assets.evidence.tables import cohort_table, flow, group_table
 from clinical_assets.gates.facts import utc_seconds
 from clinical_assets.gates.verdict import GateName
 from clinical_assets.gates.verdicts import limits
-from clinical_assets.trials.small_cells import shown
+from clinical_assets.trials.small_cells import shown, small_cells
 
 if TYPE_CHECKING:
     from clinical_assets.audit.decision import DecisionRecord, SignedRecord
@@ -73,8 +73,13 @@ class Release:
 
 
 def compose(release: Release) -> Files:
-    """Every file of the bundle but its manifest."""
+    """Every file of the bundle but its manifest.
+
+    Raises:
+        ValueError: the signed record itself shows counts of one to ten patients, as records of older versions may.
+    """
     facts, cancer, record = release.facts, release.cancer, release.signed.record
+    _refuse_small_cells(record)
     unseen = unseen_patients(facts, cancer.gates)
     seed = cancer.gates.performance.bootstrap_seed
     in_the_way = limits(record.reports, record.tier, facts.waivers, utc_seconds(record.issued_utc))
@@ -103,6 +108,18 @@ def compose(release: Release) -> Files:
         files["sbom.cdx.json"] = release.sbom
     files[REPORT] = render(parsed, plots).encode()
     return files
+
+
+def _refuse_small_cells(record: DecisionRecord) -> None:
+    """What is signed cannot be redacted, so such a record stays inside."""
+    for report in record.reports.values():
+        for check in report.checks:
+            for place in small_cells(check.details):
+                raise ValueError(
+                    f"{record.cancer}: the decision record of {record.issued_utc} shows a count of one to ten patients "
+                    f"({check.id} {place}) and does not leave the platform; `clinical backfill --again {record.cancer}` "
+                    "judges again"
+                )
 
 
 def _check(record: DecisionRecord, gate: GateName, id: str) -> CheckResult | None:

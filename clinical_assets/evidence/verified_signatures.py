@@ -67,11 +67,17 @@ def decision_record(bundle: Bundle, now: float, fault: Fault) -> str:
 def in_force(bundle: Bundle, now: float, fault: Fault) -> str:
     manifest, record = bundle.json(MANIFEST), bundle.json(RECORD)
     signer = bundle.json("records/decision.signature.json")["key_id"]
-    for what, kind, subject in (
+    standing = [
         ("the model", Kind.MODEL, manifest["model_digest"]),
         ("the record", Kind.RECORD, manifest["record"]),
         ("the key that signed the record", Kind.KEY, signer),
-    ):
+    ]
+    for name, row in bundle.signed("statements"):
+        standing += [
+            (name, Kind.STATEMENT, row["body_sha256"]),
+            (f"the key that signed {name}", Kind.KEY, row["key_id"]),
+        ]
+    for what, kind, subject in standing:
         if said := _withdrawn(bundle, kind, subject):
             fault(f"{what} was {said}")
     if now < utc_seconds(record["issued_utc"]):
@@ -91,9 +97,6 @@ def statements(bundle: Bundle, now: float, fault: Fault) -> str:
         _check_row("statements", name, row, own, model, fault)
         if content["model_digest"] != model:
             fault(f"{name}: about another model")
-        for kind, subject in ((Kind.STATEMENT, row["body_sha256"]), (Kind.KEY, row["key_id"])):
-            if said := _withdrawn(bundle, kind, subject):
-                fault(f"{name}: {'its key was ' if kind is Kind.KEY else ''}{said}")
     return f"{count} approvals, waivers and amendments, each signed by the person it names"
 
 

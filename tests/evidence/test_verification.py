@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from clinical_assets.evidence.bundle import Files, sealed, write_folder, zipped
 from clinical_assets.evidence.reading import Refused
 from clinical_assets.evidence.verification import Verification, verify
 from clinical_assets.foundation.canonical import canonical_json, sha256_bytes
-from clinical_assets.gates.verdict import Scope
+from clinical_assets.gates.verdict import GateName, Scope
 from tests.evidence.bundles import NOW, OTHER, Platform, bundle, platform
 
 DAY = 86_400.0
@@ -214,8 +215,8 @@ class TestTime:
         whole.records.revocations.add(Kind.STATEMENT, approval.digest, "signed in haste", "j-doe", NOW + DAY)
         whole.records.revocations.add(Kind.KEY, "0" * 32, "another person's key", "j-doe", NOW + DAY)
         found = faulty(checked(whole.bundle(), tmp_path, whole.public_key, now=NOW + 2 * DAY))
-        assert list(found) == ["approvals and waivers"]
-        assert "signed in haste" in found["approvals and waivers"]
+        assert list(found) == ["in force"]
+        assert "signed in haste" in found["in force"]
         assert "another person" not in str(found)
 
 
@@ -236,3 +237,14 @@ def test_a_record_that_claims_more_than_its_reports_grant_is_an_error(tmp_path: 
 
     found = faulty(checked(changed(widen), tmp_path))
     assert "claims traffic, its own reports grant none" in found["decision record"]
+
+
+def test_a_record_that_shows_small_groups_is_not_exported() -> None:
+    whole = Platform("lung_advanced")
+    reports = dict(whole.signed.record.reports)
+    bias = reports[GateName.BIAS]
+    shown = bias.checks[0].model_copy(update={"details": {"groups": {"sex": {"female": {"n": 4}}}}})
+    reports[GateName.BIAS] = bias.model_copy(update={"checks": (shown, *bias.checks[1:])})
+    whole.signed = replace(whole.signed, record=whole.signed.record.model_copy(update={"reports": reports}))
+    with pytest.raises(ValueError, match=rf"{shown.id} /groups/sex/female/n.*judges again"):
+        whole.bundle()
