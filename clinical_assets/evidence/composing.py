@@ -117,8 +117,8 @@ def _refuse_small_cells(record: DecisionRecord) -> None:
             for place in small_cells(check.details):
                 raise ValueError(
                     f"{record.cancer}: the decision record of {record.issued_utc} shows a count of one to ten patients "
-                    f"({check.id} {place}) and does not leave the platform; `clinical backfill --again {record.cancer}` "
-                    "judges again"
+                    f"({check.id} {place}) and does not leave the platform; "
+                    f"`clinical backfill --again {record.cancer}` judges again"
                 )
 
 
