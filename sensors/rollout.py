@@ -19,6 +19,7 @@ from sensors.alerts import alert
 if TYPE_CHECKING:
     from clinical_assets.rollout.entries import StoredTransition
     from clinical_assets.rollout.ledger import Ledger
+    from clinical_assets.serving.placement import ServingBackend as ServingBackendPort
     from clinical_assets.trials.data_status import DataStatus
 
 BUDGET_S = 40.0
@@ -49,7 +50,6 @@ def tick_all(
 ) -> Iterator[dg.AssetMaterialization]:
     """Tick each open rollout once, the least recently decided first, and tell what changed."""
     from clinical_assets.rollout.tick import tick
-    from clinical_assets.serving.placement import reconcile
 
     ledger = ledger_store.ledger()
     desired = serving_backend.desired_state()
@@ -59,14 +59,28 @@ def tick_all(
     for rollout in ledger.rollouts(active=True):
         if time.monotonic() - started > BUDGET_S:
             return
-        reconcile(ledger, desired, rollout.cancer)
+        _place(ledger, desired, rollout.cancer)
         ports = (traffic_router.router(), telemetry.source(), traffic_router.authority())
         result = tick(rollout.id, ledger, *ports, clock, holder)
         if result.transition is not None:
             yield event(ledger, result.transition)
         if not ledger.progress(rollout.id).is_open:
-            reconcile(ledger, desired, rollout.cancer)
-    desired.finish_retiring()
+            _place(ledger, desired, rollout.cancer)
+    _place(ledger, desired)
+
+
+def _place(ledger: "Ledger", desired: "ServingBackendPort", cancer: str = "") -> None:
+    """Load and unload models; a back end that does not answer must not keep a rollback from being written."""
+    from clinical_assets.rollout.routing import RoutingError
+    from clinical_assets.serving.placement import reconcile
+
+    try:
+        if cancer:
+            reconcile(ledger, desired, cancer)
+        else:
+            desired.finish_retiring()
+    except RoutingError as error:
+        logging.getLogger(__name__).warning("models wait for the serving back end: %s", error)
 
 
 def tell(log: logging.Logger, change: dg.AssetMaterialization) -> None:

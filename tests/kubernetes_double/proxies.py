@@ -6,7 +6,7 @@ import copy
 from dataclasses import dataclass, field
 
 from clinical_assets.rollout.routing import RoutingUnavailable
-from clinical_assets.serving.istio.proxies import ProxyView
+from clinical_assets.serving.istio.proxies import RouteConfigs
 from clinical_assets.serving.kubernetes.names import ANSWERS_PORT, COPIES_PORT, Names
 
 from .api import ApiDouble
@@ -24,12 +24,12 @@ class TranslatedProxies:
     frozen: dict[str, Document] | None = None
     stuck: dict[str, Document] | None = None
 
-    def views(self) -> list[ProxyView]:
-        if self.down:
-            raise RoutingUnavailable("Envoy does not answer on admin port 15091")
-        with self.api.changed:
-            held = copy.deepcopy(self.frozen or self.api.objects)
-        return [self._view("10.0.0.1", held), self._view("10.0.0.2", self.stuck or held)]
+    def routes(self) -> RouteConfigs:
+        return {proxy: [route_configuration(held, self.names)] for proxy, held in self._held().items()}
+
+    def clusters(self) -> dict[str, set[str]]:
+        ports = (ANSWERS_PORT, COPIES_PORT)
+        return {proxy: set(clusters(held, self.names, ports)) for proxy, held in self._held().items()}
 
     def freeze(self) -> None:
         self.frozen = copy.deepcopy(self.api.objects)
@@ -37,6 +37,10 @@ class TranslatedProxies:
     def hold_one_back(self) -> None:
         self.stuck = copy.deepcopy(self.api.objects)
 
-    def _view(self, name: str, objects: dict[str, Document]) -> ProxyView:
-        found = clusters(objects, self.names, (ANSWERS_PORT, COPIES_PORT))
-        return ProxyView(name, [route_configuration(objects, self.names)], frozenset(found))
+    def _held(self) -> dict[str, dict[str, Document]]:
+        """The objects that each proxy was last told of."""
+        if self.down:
+            raise RoutingUnavailable("Envoy does not answer on admin port 15091")
+        with self.api.changed:
+            held = copy.deepcopy(self.frozen or self.api.objects)
+        return {"10.0.0.1": held, "10.0.0.2": self.stuck or held}

@@ -106,6 +106,7 @@ class Rollout(RuleBasedStateMachine):
         world.router = self.router()
         world.router.apply(stages.route(world.plan, world.rollout_id, "5"), world.wall.at)
         self.violations: list[str] = []
+        self.theirs: list[Document] = []
         self.cluster.api.after_write = self.judge
 
     def router(self) -> Any:
@@ -172,7 +173,7 @@ class Rollout(RuleBasedStateMachine):
 
     @rule(times=st.integers(1, 8))
     def a_busy_neighbour(self, times: int) -> None:
-        """Labels the routes just before our next writes."""
+        """Puts routes of its own in front of ours just before our next writes."""
         left = [times]
 
         def write(request: Request) -> None:
@@ -180,8 +181,9 @@ class Rollout(RuleBasedStateMachine):
             ours = request.query.get("fieldManager") == OURS and request.path == path
             if ours and left[0] and path in self.cluster.api.objects:
                 left[0] -= 1
-                body = {"metadata": {"labels": {"neighbour": str(left[0])}}}
-                self.cluster.write("PATCH", path, body, "neighbour", "application/merge-patch+json")
+                self.theirs.append({"name": f"neighbour-{len(self.theirs)}", "directResponse": {"status": 204}})
+                steps = [{"op": "add", "path": "/spec/http/0", "value": self.theirs[-1]}]
+                self.cluster.write("PATCH", path, steps, "neighbour")
 
         self.cluster.api.before_write = write
 
@@ -211,6 +213,7 @@ class Rollout(RuleBasedStateMachine):
     def hand_deletes(self) -> None:
         if self.cluster.names.virtual_service in self.cluster.api.objects:
             self.cluster.delete_routes()
+            self.theirs.clear()
 
     @rule(granted=st.booleans())
     def verdict(self, granted: bool) -> None:
@@ -245,6 +248,11 @@ class Rollout(RuleBasedStateMachine):
                 assert path.index(other.stage) == path.index(one.stage) + 1
         assert len(self.world.ledger.pending_intents(CANCER)) <= 1
         assert [row.stage for row in rows].count(stages.ROLLED_BACK) <= 1
+
+    @invariant()
+    def the_neighbours_routes_survive(self) -> None:
+        if self.cluster.names.virtual_service in self.cluster.api.objects:
+            assert [entry for entry in self.theirs if entry not in self.cluster.http()] == []
 
     @invariant()
     def the_chains_hold(self) -> None:

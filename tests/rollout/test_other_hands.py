@@ -52,6 +52,15 @@ def test_case_9_a_higher_weight_is_not_adopted_by_a_model_that_lost_its_verdict(
     assert world.share() == 0
 
 
+def test_case_11_an_observed_split_that_is_off_holds_and_says_both(world: World) -> None:
+    world.router.conflict = "colon: the weights {'a': 60, 'b': 20} of the route do not add up to 100"
+    held = world.tick()
+    assert (held.decision.action, held.decision.rule, held.stage) == (Action.HOLD, "routing_mismatch", "5")
+    assert "do not add up" in held.transition.transition.reason
+    world.router.conflict = ""
+    assert world.tick().decision.action is Action.CONTINUE
+
+
 def test_case_10_a_tool_that_applies_again_and_again_is_named_and_not_fought(world: World) -> None:
     restored = []
     for _ in range(6):

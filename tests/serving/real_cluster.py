@@ -1,9 +1,9 @@
 """The contract's third data plane: a real cluster, named by KUBECONFIG, with `deploy/kubernetes/base` installed.
 
-The Gateway's hosts there are "*". Reached through two addresses (port-forwards will do): CLINICAL_TEST_GATEWAY=host:port is the gateway's Service, and
-CLINICAL_TEST_PROXIES=host:port its window; for one replica of the gateway both lead to the same proxy. The identity
-needs to be an administrator of the namespace CLINICAL_TEST_NAMESPACE (default `clinical`). Model servers are stand-ins
-in the image CLINICAL_TEST_IMAGE (default `python:3.11-slim`) that write the headers they get to their log.
+It is reached through two addresses (port-forwards will do): CLINICAL_TEST_GATEWAY=host:port is the gateway's Service,
+CLINICAL_TEST_PROXIES=host:port its window; with one replica both lead to the same proxy. The Gateway's hosts are "*".
+The identity is an administrator of the namespace CLINICAL_TEST_NAMESPACE (default `clinical`). Model servers are
+stand-ins in the image CLINICAL_TEST_IMAGE (default `python:3.11-slim`) that write the headers they get to their log.
 """
 
 from __future__ import annotations

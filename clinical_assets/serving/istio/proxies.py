@@ -12,23 +12,21 @@ from clinical_assets.serving.istio.reading import served
 from clinical_assets.serving.kubernetes.names import Names
 from clinical_assets.serving.observing import Observed
 
-
-@dataclass(frozen=True)
-class ProxyView:
-    """What one proxy has in force: its route configurations, and the names of its clusters."""
-
-    proxy: str
-    configs: list[dict[str, Any]]
-    clusters: frozenset[str]
+RouteConfigs = dict[str, list[dict[str, Any]]]
+"""The route configurations that each proxy has in force."""
 
 
 class Proxies(Protocol):
-    def views(self) -> list[ProxyView]:
-        """One view of every proxy of the gateway, never an empty list.
+    """Every method covers all proxies of the gateway, at least one.
 
-        Raises:
-            RoutingUnavailable: no proxy is known, or one of them does not answer.
-        """
+    Raises:
+        RoutingUnavailable: no proxy is known, or one of them does not answer.
+    """
+
+    def routes(self) -> RouteConfigs: ...
+
+    def clusters(self) -> dict[str, set[str]]:
+        """Names of the clusters in force, by proxy."""
         ...
 
 
@@ -42,37 +40,32 @@ class GatewayProxies:
 
     address: str
 
-    def views(self) -> list[ProxyView]:
-        return [self._view(*found) for found in self._addresses()]
+    def routes(self) -> RouteConfigs:
+        return {name: admin.route_configs() for name, admin in self._admins().items()}
 
-    def _addresses(self) -> list[tuple[str, int]]:
+    def clusters(self) -> dict[str, set[str]]:
+        return {name: set(admin.active_clusters()) for name, admin in self._admins().items()}
+
+    def _admins(self) -> dict[str, EnvoyAdmin]:
         host, _, port = self.address.rpartition(":")
         try:
             found = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
         except (OSError, ValueError) as error:
             raise RoutingUnavailable(f"no gateway proxy behind {self.address!r} ({error})") from error
-        return sorted({(str(entry[4][0]), int(entry[4][1])) for entry in found})
-
-    @staticmethod
-    def _view(host: str, port: int) -> ProxyView:
-        admin = EnvoyAdmin(port, host=host)
-        return ProxyView(f"{host}:{port}", admin.route_configs(), frozenset(admin.active_clusters()))
+        proxies = sorted({(str(entry[4][0]), int(entry[4][1])) for entry in found})
+        return {f"{address}:{at}": EnvoyAdmin(at, host=address) for address, at in proxies}
 
 
-def served_by_all(cancer: str, views: list[ProxyView], names: Names) -> Observed | None:
+def served_by_all(cancer: str, configs: RouteConfigs, names: Names) -> Observed | None:
     """The route that all proxies serve alike, `None` if none of them serves one.
 
     Raises:
         RouteConflict: a proxy serves what is not ours.
         RoutingUnavailable: the proxies differ, as they do for a moment during every change.
     """
-    routes = [served(cancer, view.configs, names) for view in views]
-    if any(route != routes[0] for route in routes):
-        weights = {view.proxy: route and route.state.weight for view, route in zip(views, routes, strict=True)}
+    routes = {proxy: served(cancer, found, names) for proxy, found in configs.items()}
+    first = next(iter(routes.values()))
+    if any(route != first for route in routes.values()):
+        weights = {proxy: route and route.state.weight for proxy, route in routes.items()}
         raise RoutingUnavailable(f"{cancer}: the gateway's proxies serve different routes, challenger at {weights} %")
-    return routes[0]
-
-
-def lacking(views: list[ProxyView], clusters: set[str]) -> set[str]:
-    """Clusters that some proxy does not have yet."""
-    return {cluster for view in views for cluster in clusters - view.clusters}
+    return first

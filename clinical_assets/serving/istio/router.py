@@ -23,7 +23,7 @@ from clinical_assets.rollout.routing import (
 )
 from clinical_assets.serving.istio import routes
 from clinical_assets.serving.istio.patching import operations, replacing, unless_changed
-from clinical_assets.serving.istio.proxies import Proxies, lacking, served_by_all
+from clinical_assets.serving.istio.proxies import Proxies, served_by_all
 from clinical_assets.serving.istio.reading import current_for, declared, last_writer
 from clinical_assets.serving.istio.snapshots import Snapshots
 from clinical_assets.serving.kubernetes.api import Document, KubernetesApi, LostRace
@@ -76,7 +76,7 @@ class IstioRouter:
         found: list[Observed | None] = []
 
         def agreed() -> bool:
-            found[:] = [served_by_all(cancer, self._proxies.views(), self.names)]
+            found[:] = [served_by_all(cancer, self._proxies.routes(), self.names)]
             return True
 
         try:
@@ -181,8 +181,8 @@ class IstioRouter:
             self._append(self.names.envoy_filter, sticky, "configPatches", [patch])
         ports = (ANSWERS_PORT, COPIES_PORT)
         needed = {self.names.cluster(e["name"], port) for e in routes.subsets_for(route) for port in ports}
-        if not _poll(lambda: not lacking(self._proxies.views(), needed), CONFIRM_SECONDS):
-            named = ", ".join(sorted(lacking(self._proxies.views(), needed)))
+        if not _poll(lambda: all(needed <= had for had in self._proxies.clusters().values()), CONFIRM_SECONDS):
+            named = ", ".join(sorted(needed))
             raise RoutingUnavailable(f"{route.cancer}: the gateway's proxies did not take up the clusters {named}")
 
     def _remove_subsets(self, route: RouteState) -> None:
@@ -215,7 +215,7 @@ class IstioRouter:
 
     def _serve(self, cancer: str, wanted: Observed | None) -> bool:
         try:
-            return served_by_all(cancer, self._proxies.views(), self.names) == wanted
+            return served_by_all(cancer, self._proxies.routes(), self.names) == wanted
         except RouteConflict:
             return False  # what the proxies had before
 
