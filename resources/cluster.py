@@ -94,7 +94,7 @@ class IstioTrafficRouter(TrafficRouter):
             models=self.serving.desired_state(),
             snapshots=Snapshots(self.ledger_store.engine()),
             names=self.cluster.names(),
-            recreate=self.recreate,
+            recreate=self.recreates,
         )
 
 

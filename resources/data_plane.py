@@ -30,7 +30,8 @@ class TrafficRouter(dg.ConfigurableResource):
 
     Attributes:
         environment: where approvals hold (default `$CLINICAL_ENVIRONMENT`).
-        recreate: a route that somebody deleted is put back with the challenger at 0; otherwise that waits for a person.
+        recreate: a route that somebody deleted is put back with the challenger at 0; otherwise that waits for a person
+            (default `$CLINICAL_RECREATE_ROUTES`).
     """
 
     ledger_store: dg.ResourceDependency[LedgerStore]
@@ -41,6 +42,10 @@ class TrafficRouter(dg.ConfigurableResource):
     def approval_environment(self) -> str:
         return self.environment or os.environ.get("CLINICAL_ENVIRONMENT", "local")
 
+    @property
+    def recreates(self) -> bool:
+        return self.recreate or os.environ.get("CLINICAL_RECREATE_ROUTES", "").lower() == "true"
+
     def authority(self) -> "EvidenceAuthority":
         from clinical_assets.rollout.authority import EvidenceAuthority
 
@@ -49,7 +54,7 @@ class TrafficRouter(dg.ConfigurableResource):
     def router(self) -> "TrafficRouterPort":
         from clinical_assets.serving.envoy import EnvoyRouter
 
-        return EnvoyRouter(Home.from_env().prepare().dataplane, self.authority(), self.recreate)
+        return EnvoyRouter(Home.from_env().prepare().dataplane, self.authority(), self.recreates)
 
 
 class Telemetry(dg.ConfigurableResource):

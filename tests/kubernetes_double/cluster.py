@@ -54,7 +54,7 @@ class Cluster:
             self.write("POST", self._path(document).rpartition("/")[0], document, "kubectl-client-side-apply")
 
     def allow_recreation(self) -> None:
-        """Install the component that `recreate: true` needs."""
+        """Install the component that putting deleted routes back needs."""
         self.api.rules[PLATFORM] += role_rules(BASE.parent / "components" / "recreate-routes")
 
     def connection(self, token: str = PLATFORM) -> KubernetesApi:

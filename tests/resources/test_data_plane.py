@@ -76,6 +76,9 @@ def test_outside_dagster_the_variables_are_read_and_the_cluster_is_reached(
     assert made["spec"]["template"]["spec"]["containers"][0]["image"] == "registry.hospital/clinical:7"
     router = plane["traffic_router"].router()
     assert isinstance(router, TrafficRouterPort)
+    assert not router.recreate
+    monkeypatch.setenv("CLINICAL_RECREATE_ROUTES", "true")
+    assert plane["traffic_router"].router().recreate
     assert router.last_writer("colon") == "kubectl-client-side-apply"
     source = plane["telemetry"].source()
     assert source.prometheus.token == "s3cret"
