@@ -1,7 +1,6 @@
 """Asset 5: the model behind the route. It opens a rollout; the rollout sensor moves the weights, on evidence."""
 
 import time
-from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -14,13 +13,9 @@ from clinical_assets.partitions import cancer_types
 from clinical_assets.references import ModelReference, VerdictReference
 from clinical_assets.rollout import stages
 from clinical_assets.rollout.champion import champion_of
-from clinical_assets.training_data import open_training_data
 from resources.data_plane import ServingBackend, Telemetry, TrafficRouter
 from resources.ledger_store import LedgerStore
 from resources.object_store import ObjectStore
-
-if TYPE_CHECKING:
-    from clinical_assets.rollout.plan import RolloutPlan
 
 
 class Deployment(dg.Config):
@@ -52,6 +47,7 @@ def deployed_variant(
     from clinical_assets.release import AUTHOR
     from clinical_assets.rollout.entries import RolloutConflict
     from clinical_assets.rollout.opening import open_rollout
+    from clinical_assets.rollout_plan import plan_of
     from clinical_assets.serving.placement import reconcile
 
     cancer = load_catalog()[context.partition_key]
@@ -69,7 +65,7 @@ def deployed_variant(
         return _result(cancer, trained_model, champion, ledger.progress(running.id).stage, reused=True)
     if running is not None:
         _supersede(running.id, trained_model.digest, ledger_store, traffic_router, telemetry)
-    plan = _plan(cancer, trained_model, champion, object_store)
+    plan = plan_of(cancer, trained_model, champion, object_store, telemetry.source())
     try:
         now = read_clock(Home.from_env().clock).now()
         rollout = open_rollout(ledger, plan, AUTHOR, now, config.person)
@@ -112,39 +108,6 @@ def _supersede(
         raise dg.Failure(
             f"{progress.rollout.cancer}: the open rollout could not be ended: {result.error or result.status}"
         )
-
-
-def _plan(cancer: CancerType, model: ModelReference, champion: str, object_store: ObjectStore) -> "RolloutPlan":
-    """What the rollout may spend and must show, fixed before the first patient."""
-    from clinical_assets import evaluation
-    from clinical_assets.modeling.artifact import load_model
-    from clinical_assets.modeling.metrics.prediction_error import brier
-    from clinical_assets.modeling.outcomes import Outcomes
-    from clinical_assets.rollout.evidence.maturity import CensoringCurve, censoring_curve
-    from clinical_assets.rollout.plan import RolloutPlan
-
-    data = open_training_data(cancer, model.features, object_store)
-    endpoint = cancer.contract.endpoint
-    horizon = endpoint.horizon_days
-    censoring, error = CensoringCurve(), 0.0
-    if horizon is not None:
-        censoring = censoring_curve(data.train["time"].tolist(), data.train["event"].tolist(), horizon)
-    if champion:
-        predictions = evaluation.predict(
-            load_model(object_store.models / champion, champion), data.test, cancer.contract
-        )
-        error = brier(Outcomes.from_frame(data.test, endpoint), predictions.risk, horizon)
-    return RolloutPlan(
-        cancer=cancer.slug,
-        challenger=model.digest,
-        champion=champion,
-        policy=cancer.rollout,
-        risk_class=cancer.risk_class,
-        data_status=cancer.source.data_status,
-        champion_brier=error,
-        horizon_days=horizon,
-        censoring=censoring,
-    )
 
 
 def _result(cancer: CancerType, model: ModelReference, champion: str, stage: str, reused: bool) -> dg.MaterializeResult:

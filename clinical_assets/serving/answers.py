@@ -16,6 +16,7 @@ from clinical_assets.serving.input_validation import InvalidInput, parse_json, r
 from clinical_assets.serving.loaded_models import LoadedModel, LoadedModels
 from clinical_assets.serving.prediction_log import PredictionLog
 from clinical_assets.serving.pseudonym import PSEUDONYM
+from clinical_assets.serving.told_groups import groups_told
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,100}")
 
@@ -57,7 +58,7 @@ async def answer(
     risks = [float(risk) for risk in model.scorer.risk(rows)]
     now = clock.now()
     entries = []
-    for index, risk in enumerate(risks):
+    for index, (row, risk) in enumerate(zip(rows, risks, strict=False)):
         valid = math.isfinite(risk) and 0.0 <= risk <= 1.0
         entries.append(
             Prediction(
@@ -71,6 +72,7 @@ async def answer(
                 risk=risk if valid else None,
                 predicted_at=now,
                 status=PredictionStatus.OK if valid else PredictionStatus.INVALID,
+                groups=groups_told(row, model.scorer.card) if assignment.rollout_id else (),
             )
         )
     await log.append(entries)

@@ -37,7 +37,7 @@ class ScoreReference:
         return bisect_right(self.edges, score)
 
 
-def score_reference(scores: Sequence[float]) -> ScoreReference:
+def score_reference(scores: Sequence[float] | np.ndarray) -> ScoreReference:
     """Ten bins of about equal counts; tied scores share a bin. Args: (n,) a model's risks on the locked test split."""
     values = np.asarray(scores, dtype=float)
     edges = tuple(sorted({float(q) for q in np.quantile(values, np.arange(1, BINS) / BINS)}))
