@@ -36,7 +36,7 @@ def plan_of(
         facts["hazard_shape"] = hazard_shape(times, events, endpoint.horizon_days)
     if champion:
         facts |= _comparison(cancer, data.test, champion, model.digest, object_store)
-        facts |= _service(telemetry, cancer.slug, champion)
+        facts |= _service(telemetry, cancer, champion)
     return RolloutPlan(
         cancer=cancer.slug,
         challenger=model.digest,
@@ -80,13 +80,14 @@ def groups_of(cancer: CancerType) -> tuple[str, ...]:
     return tuple(f"{name}={label}" for name, label in labels)
 
 
-def _service(telemetry: Telemetry, cancer: str, champion: str) -> dict[str, Any]:
+def _service(telemetry: Telemetry, cancer: CancerType, champion: str) -> dict[str, Any]:
     """The champion's error rate and latencies so far; nothing where telemetry is silent or has seen too little."""
     try:
-        counts = telemetry.counts(cancer)
+        counts = telemetry.counts(cancer.slug)
     except (OSError, ValueError, RoutingError):
         return {}
     seen = ServiceCounts(0, 0) if isinstance(counts, NoData) else counts.get(champion, ServiceCounts(0, 0))
     if seen.requests < REFERENCE_REQUESTS:
         return {}
-    return {"champion_error_rate": seen.errors / seen.requests, "latency": slow_rates(seen.latency)}
+    limits = slow_rates(seen.latency) if cancer.rollout.latency_guardrail else ()
+    return {"champion_error_rate": seen.errors / seen.requests, "latency": limits}

@@ -19,11 +19,11 @@ NULLS = {
     "paired_harm": "mean weighted Brier difference (challenger - champion) of mirrored patients <= 0",
     "split_harm": "mean weighted Brier difference of randomised patients <= 0",
     "hazard_harm": "hazard log-score of the challenger over person-time at risk so far >= the champion's",
-    "subgroup_harm": "in no group does the challenger find fewer cases at the operating threshold than the champion",
+    "subgroup_harm": "in no group is sensitivity at the operating threshold below the champion's by more than {:g}",
     "score_drift": "the challenger's scores are exchangeable with those of its test split",
     "error_ratio": "challenger's service error rate <= champion's in the same interval",
     "error_objective": "challenger's service error rate <= objective",
-    "latency_ratio": "challenger's share of answers slower than {} ms <= champion's in the same interval",
+    "latency_ratio": "odds of an answer slower than {} ms <= 1.5 times the champion's in the same interval",
     "latency_objective": "challenger's share of answers slower than {} ms <= {:.3g}",
 }
 
@@ -121,6 +121,8 @@ def _tests(evidence: Evidence) -> Mapping[str, tuple[EProcess | DriftEvidence | 
 
 
 def _null(name: str, plan: RolloutPlan) -> str:
+    if name == "subgroup_harm":
+        return NULLS[name].format(plan.policy.subgroup_margin)
     if not name.startswith("latency"):
         return NULLS[name]
     kind, _, index = name.rpartition("_")

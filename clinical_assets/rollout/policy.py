@@ -78,6 +78,13 @@ class RolloutPolicy(BaseModel):
     min_band_events: int = Field(
         default=50, ge=1, description="events in every follow-up band before promotion_test hazard can promote"
     )
+    subgroup_margin: float = Field(
+        default=0.05, ge=0, lt=1, description="loss of sensitivity in a group that is no harm; more rolls back"
+    )
+    latency_guardrail: bool = Field(
+        default=False,
+        description="roll back on slow answers; only where both variants run on machines of the same kind and load",
+    )
     psi_rollback: float = Field(
         default=0.25, gt=0, description="drift of scores rolls back at this PSI when the champion's own are quiet"
     )

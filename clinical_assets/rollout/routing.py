@@ -6,7 +6,7 @@ signed verdicts implements `Authority`. Statistics and stages do not belong here
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 from clinical_assets.gates.verdict import Scope
@@ -160,7 +160,7 @@ class ServiceCounts:
 
     requests: int
     errors: int
-    latency: tuple[tuple[float, int], ...] = ()
+    latency: tuple[tuple[float, int], ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)

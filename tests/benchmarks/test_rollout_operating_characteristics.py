@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from benchmarks import rollout_rules as rules
-from benchmarks.rollout_operating_characteristics import SCENARIOS, TARGETS, judged, measure
+from benchmarks.rollout_operating_characteristics import TARGETS, judged, measure
+from benchmarks.rollout_scenarios import SCENARIOS
 from clinical_assets.rollout.evidence.errors import ErrorEvidence
 from clinical_assets.rollout.evidence.hazard import BAND_EDGES, HazardEvidence, HazardShape
 from clinical_assets.rollout.evidence.shadow import PairedEvidence

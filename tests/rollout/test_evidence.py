@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lifelines import KaplanMeierFitter
+from scipy.stats import nchypergeom_fisher
 
-from clinical_assets.rollout.evidence.errors import ErrorEvidence
+from clinical_assets.rollout.evidence.errors import ErrorEvidence, ratio_test
 from clinical_assets.rollout.evidence.intervals import GridInterval
 from clinical_assets.rollout.evidence.maturity import CensoringCurve, censoring_curve, outcome_at_horizon
 from clinical_assets.rollout.evidence.onset import Onset
@@ -98,6 +99,19 @@ def test_the_ratio_test_is_fair_when_errors_are_drawn_without_replacement() -> N
         on_b = sum(position >= n_a for position in placed)
         values.append(ErrorEvidence.start().update((n_a, errors - on_b), (n_b, on_b), 0.4).ratio.e)
     assert np.mean(values) <= 1 + 1e-12
+
+
+@pytest.mark.parametrize("allowed", [1.0, 1.5])
+def test_the_ratio_test_is_fair_at_its_limit(allowed: float) -> None:
+    """Fisher's noncentral hypergeometric law of the challenger's failures at exactly the allowed odds ratio."""
+    n_a, n_b, failures = 12, 7, 9
+    chance = nchypergeom_fisher(n_a + n_b, n_b, failures, allowed)
+    values = [
+        chance.pmf(k) * ratio_test(ErrorEvidence.start().ratio, (n_a, failures - k), (n_b, k), allowed).e
+        for k in range(failures + 1)
+        if failures - k <= n_a and k <= n_b
+    ]
+    assert sum(values) <= 1 + 1e-12
 
 
 def test_a_challenger_that_always_fails_is_found_at_once() -> None:

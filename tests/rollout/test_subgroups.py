@@ -23,7 +23,7 @@ def _cases(rng: np.random.Generator, n: int, missed: float) -> SubgroupEvidence:
         champion, challenger = rng.uniform(size=2) < 0.7
         if sex == "sex=female" and rng.uniform() < missed:
             challenger = False
-        evidence = evidence.update((sex, age), bool(champion), bool(challenger))
+        evidence = evidence.update((sex, age), int(champion) - int(challenger), 0.0)
     return evidence
 
 
@@ -39,15 +39,16 @@ def test_many_groups_do_not_raise_false_alarms() -> None:
 
 
 def test_the_test_is_the_average_of_the_groups() -> None:
-    evidence = SubgroupEvidence.start(("a", "b")).update(["a"], True, False, 2.0, 4.0)
-    one = 0.3 * (1 + 0.5 * 0.5) + 0.7 * (1 + 0.99 * 0.5)
+    evidence = SubgroupEvidence.start(("a", "b")).update(["a"], 1, 0.1, 2.0, 4.0)
+    gain = 2 * 0.9 / (1.1 * 4)
+    one = 0.3 * (1 + 0.5 * gain) + 0.7 * (1 + 0.99 * gain)
     assert np.exp(evidence.log_e) == pytest.approx((one + 1) / 2)
     assert SubgroupEvidence.from_json(json.loads(json.dumps(evidence.to_json()))) == evidence
     assert SubgroupEvidence.start(()).log_e == 0.0
 
 
 def test_an_undeclared_group_is_left_out() -> None:
-    assert SubgroupEvidence.start(("a",)).update(["other"], True, False).n == 0
+    assert SubgroupEvidence.start(("a",)).update(["other"], 1, 0.0).n == 0
 
 
 def _auroc(score: np.ndarray, outcome: np.ndarray) -> float:

@@ -150,6 +150,9 @@ def test_errors_on_mirrored_copies_are_the_challengers_and_no_patients(router: E
     gateway.green.mode = "500"
     assert [ask(gateway.ports.gateway)[0] for _ in range(6)] == [200] * 6
     wait_until(lambda: telemetry.counts(CANCER) == {A: ServiceCounts(6, 0), B: ServiceCounts(6, 6)}, 5, "counters")
+    wait_until(lambda: telemetry.counts(CANCER)[A].latency[-1:] == ((3_600_000.0, 6),), 10, "timed answers")
+    upto = [n for _, n in telemetry.counts(CANCER)[A].latency]
+    assert upto == sorted(upto), "a cumulative histogram"
 
 
 def test_telemetry_without_envoy_or_route_is_no_data(router: EnvoyRouter, gateway: Gateway) -> None:

@@ -56,10 +56,9 @@ class Companions:
         if not weight:
             return moved
         if outcome and plan.threshold is not None:
-            found = (a >= plan.threshold, b >= plan.threshold)
-            moved = replace(
-                moved, subgroups=self.subgroups.update(pair.groups, *found, weight, max_weight=plan.max_weight)
-            )
+            lost = int(a >= plan.threshold) - int(b >= plan.threshold)
+            subgroups = self.subgroups.update(pair.groups, lost, plan.policy.subgroup_margin, weight, plan.max_weight)
+            moved = replace(moved, subgroups=subgroups)
         margin = plan.policy.auroc_margin
         return replace(moved, concordance=self.concordance.update(a, b, outcome, margin))
 

@@ -73,12 +73,19 @@ class ErrorEvidence:
         return cls(ratio, objective, of_champion, (champion[0], champion[1]), (challenger[0], challenger[1]))
 
 
-def ratio_test(process: EProcess, champion: tuple[int, int], challenger: tuple[int, int]) -> EProcess:
-    """One interval's (requests, failures) of both variants: are failures shared in proportion to requests?"""
+def ratio_test(
+    process: EProcess, champion: tuple[int, int], challenger: tuple[int, int], allowed: float = 1.0
+) -> EProcess:
+    """One interval's (requests, failures) of both variants: are the challenger's odds at most `allowed` times as high?
+
+    Given the counts, the challenger's failures are then a sum of independent indicators with at most the mean of the
+    binomial used here, so the convex ratio keeps its expectation (Hoeffding 1956).
+    """
     (n_a, errors_a), (n_b, errors_b) = champion, challenger
     if not n_a or not n_b or not errors_a + errors_b:
         return process
-    share = n_b / (n_a + n_b)
+    odds = allowed * n_b / n_a
+    share = odds / (1 + odds)
     shares = [share * r / (share * r + 1 - share) for r in RATIOS]
     factors = [errors_b * math.log(q / share) + errors_a * math.log((1 - q) / (1 - share)) for q in shares]
     return process.multiply(factors, errors_a + errors_b)

@@ -16,7 +16,7 @@ from clinical_assets.rollout.evidence.errors import ratio_test
 
 QUANTILES = (0.5, 0.95, 0.99)
 ALLOWED_ODDS = 1.5
-"""The objective's odds of a slow answer, as a multiple of the champion's: p50 .6, p95 .073, p99 .015."""
+"""Odds of a slow answer that are no harm, as a multiple of the champion's: p50 .6, p95 .073, p99 .015."""
 
 ODDS_RATIOS = (1.5, 3.0, 10.0)
 """Alternatives of the objective test, as odds ratios against the objective."""
@@ -97,7 +97,7 @@ class LatencyEvidence:
             test = test.multiply(
                 [slow * math.log(p / objective) + (n - slow) * math.log((1 - p) / (1 - objective)) for p in rates], n
             )
-        return LatencyEvidence(ratio_test(self.ratio, champion, challenger), test, self.requests + n)
+        return LatencyEvidence(ratio_test(self.ratio, champion, challenger, ALLOWED_ODDS), test, self.requests + n)
 
     def to_json(self) -> dict[str, Any]:
         return {"ratio": self.ratio.to_json(), "objective": self.objective.to_json(), "requests": self.requests}

@@ -1,8 +1,9 @@
 """Does the challenger miss cases of one sex, age band or race that the champion would have found?
 
-Among patients with the event, `W = w (1{p_A >= t} - 1{p_B >= t})` is the loss of sensitivity at the operating
-threshold. Each group has its bounded-mean test of `E[W | case, group] <= 0`; the plain average of their E tests "no
-group loses sensitivity" at one alpha, however many groups were declared at the opening.
+Among patients with the event, `W = w (1{p_A >= t} - 1{p_B >= t} - margin)` is the loss of sensitivity at the operating
+threshold beyond a margin: two good models rarely agree on every case, and enough of them would prove any difference.
+Each group has its bounded-mean test of `E[W | case, group] <= 0`; the plain average of their E tests "no group loses
+more than the margin" at one alpha, however many groups were declared at the opening.
 """
 
 from __future__ import annotations
@@ -48,15 +49,18 @@ class SubgroupEvidence:
         return self.log_peak >= -math.log(alpha)
 
     def update(
-        self, memberships: Iterable[str], found_by_champion: bool, found_by_challenger: bool, weight: float = 1.0,
-        max_weight: float = 1.0,
-    ) -> SubgroupEvidence:  # fmt: skip
-        """One mature case. Groups that were not declared at the opening are left out."""
-        w = weight * (int(found_by_champion) - int(found_by_challenger))
+        self, memberships: Iterable[str], lost: int, margin: float, weight: float = 1.0, max_weight: float = 1.0
+    ) -> SubgroupEvidence:
+        """One mature case. Groups that were not declared at the opening are left out.
+
+        Args:
+            lost: 1 if only the champion found the case, -1 if only the challenger did, else 0.
+            margin: loss of sensitivity that is no harm.
+        """
         moved = dict(self.groups)
         for name in memberships:
             if name in moved:
-                moved[name] = bet(moved[name], w, -max_weight)
+                moved[name] = bet(moved[name], weight * (lost - margin), -(1 + margin) * max_weight)
         state = SubgroupEvidence(moved, self.log_peak)
         return replace(state, log_peak=max(self.log_peak, state.log_e))
 

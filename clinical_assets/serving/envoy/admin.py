@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from clinical_assets.rollout.routing import RoutingUnavailable
 from clinical_assets.serving.envoy.files import CLUSTERS, ROUTE_CONFIG, ROUTES
@@ -99,6 +101,17 @@ class EnvoyAdmin:
             cluster["name"]: [_counts(host.get("stats", [])) for host in cluster.get("host_statuses", [])]
             for cluster in document.get("cluster_statuses", [])
         }
+
+    def latency(self, cluster: str) -> tuple[tuple[float, int], ...]:
+        """Cumulative histogram of a cluster's answer times: (upper bound in ms, answers up to it); empty before any."""
+        name = f"cluster.{cluster}.upstream_rq_time"
+        query = f"filter=^{re.escape(name)}$&histogram_buckets=cumulative&format=json"
+        document = json.loads(self.get(f"/stats?{quote(query, safe='=&')}"))
+        for entry in document.get("stats", []):
+            for histogram in entry.get("histograms", []):
+                if histogram["name"] == name:
+                    return tuple((float(b["upper_bound"]), int(b["cumulative"])) for b in histogram["buckets"])
+        return ()
 
     def _dump(self, resource: str) -> list[dict[str, Any]]:
         return json.loads(self.get(f"/config_dump?resource={resource}")).get("configs", [])

@@ -30,17 +30,20 @@ class EnvoyTelemetry:
             admin = EnvoyAdmin(Ports.recorded(self.dataplane).admin)
             observed = observe(cancer, admin.routes()[1])
             hosts = admin.hosts()
+            clusters = _counted_clusters(observed.state) if observed else {}
+            latencies = {cluster: admin.latency(cluster) for cluster in clusters.values()}
         except (PortError, RoutingUnavailable, RouteConflict) as error:
             return NoData(str(error))
         if observed is None:
             return NoData(f"{cancer}: Envoy has no route for it")
         counts = {}
-        for digest, cluster in _counted_clusters(observed.state).items():
+        for digest, cluster in clusters.items():
             servers = hosts.get(cluster, [])
             if len(servers) > 1:
                 raise ValueError(f"{cancer}: cluster {cluster} has {len(servers)} servers where one is expected")
             if servers:
-                counts[digest] = ServiceCounts(servers[0].attempts, servers[0].failures)
+                counted = servers[0].attempts, servers[0].failures
+                counts[digest] = ServiceCounts(*counted, latencies[cluster])
         return counts
 
 
