@@ -26,6 +26,7 @@ from clinical_assets.commands import (
     keys,
     new_cancer,
     reproduce,
+    rollouts,
     signatures,
 )
 from clinical_assets.foundation.files import write_atomic
@@ -145,6 +146,9 @@ app.command()(signatures.waive)
 app.command()(signatures.amend_policy)
 app.command()(signatures.revoke)
 app.command()(reproduce.reproduce)
+app.command()(rollouts.rollouts)
+app.command()(rollouts.explain)
+app.command()(rollouts.replay)
 app.add_typer(keys.app, name="keys")
 app.add_typer(audit.app, name="audit")
 

@@ -11,9 +11,8 @@ def champion_of(ledger: Ledger, cancer: str) -> str:
 
     During an open rollout, its watch included, the champion is still the model to which a rollback leads.
     """
-    champion = ""
-    for rollout in ledger.rollouts():
-        if rollout.cancer != cancer:
-            continue
-        champion = rollout.challenger if ledger.progress(rollout.id).stage == stages.DONE else rollout.champion
-    return champion
+    standings = ledger.standings(cancer=cancer)
+    if not standings:
+        return ""
+    last = standings[-1]
+    return last.rollout.challenger if last.stage == stages.DONE else last.rollout.champion

@@ -8,6 +8,8 @@ gives the same bits, which `replay` proves.
 from __future__ import annotations
 
 import json
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sqlalchemy import DDL, Column, Connection, Engine, Float, Integer, String, Table, Text, delete, event, select
@@ -77,6 +79,8 @@ class EvidenceLog:
     ) -> Evidence:
         """Account for everything that became usable since the last step; without a fence nothing is stored.
 
+        A step that learned nothing leaves the evidence as it is stored, so that every decision rests on a stored state.
+
         Args:
             now: clinical time, decides maturity. wall: wall time. counters: cumulative, by digest; `None` = no data.
 
@@ -93,7 +97,9 @@ class EvidenceLog:
         idle = counters is None or (evidence.sampled_at is not None and wall - evidence.sampled_at < IDLE_STEP_S)
         learned = any((news.matured, news.pairs, news.answers, news.assigned, news.scored, news.passages))
         learned = learned or stage != evidence.stage or moved.service.counters != evidence.service.counters
-        if fence is not None and (learned or not idle or evidence.sampled_at is None):
+        if fence is not None:
+            if not learned and idle and evidence.sampled_at is not None:
+                return evidence
             body = {"seq": until.seq, "mature_until": until.mature_until, "now": now, "wall": wall, "stage": stage}
             body["counters"] = None if counters is None else {k: list(v) for k, v in counters.items()}
             self._store(rollout_id, now, canonical_json(body), moved, last, fence)
@@ -107,6 +113,12 @@ class EvidenceLog:
         """
         with snapshot(self.engine) as connection:
             return self._replay(connection, rollout_id, plan)[0]
+
+    def replayed(self, rollout_id: str, plan: RolloutPlan) -> Iterator[Evidence]:
+        """The evidence before the first step and after each, recomputed as `replay` does. Raises as it does."""
+        with snapshot(self.engine) as connection:
+            for evidence, _, _ in self._replayed(connection, rollout_id, plan):
+                yield evidence
 
     def verify_chain(self) -> ChainState:
         with snapshot(self.engine) as connection:
@@ -124,7 +136,13 @@ class EvidenceLog:
         return Evidence.from_json(json.loads(cached)), Cursor(body["seq"], body["mature_until"]), last.seq
 
     def _replay(self, connection: Connection, rollout_id: str, plan: RolloutPlan) -> tuple[Evidence, Cursor, int]:
+        return deque(self._replayed(connection, rollout_id, plan), maxlen=1)[0]
+
+    def _replayed(
+        self, connection: Connection, rollout_id: str, plan: RolloutPlan
+    ) -> Iterator[tuple[Evidence, Cursor, int]]:
         evidence, cursor, seq = Evidence.start(plan), Cursor(), 0
+        yield evidence, cursor, seq
         query = select(steps).where(steps.c.rollout_id == rollout_id).order_by(steps.c.seq)
         for row in connection.execute(query).all():
             body = json.loads(row.body)
@@ -138,7 +156,7 @@ class EvidenceLog:
                     f"{plan.cancer}: rollout {rollout_id}, evidence step {seq}: the ledger no longer gives the state "
                     "recorded; verify the chains and restore the database from backup"
                 )
-        return evidence, cursor, seq
+            yield evidence, cursor, seq
 
     def _store(self, rollout_id: str, now: float, body: bytes, evidence: Evidence, last: int, fence: Fence) -> None:
         state, digest = _state(evidence)

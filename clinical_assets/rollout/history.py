@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, select
+from sqlalchemy import Connection, Engine, Row, Select, func, select
 
 from clinical_assets.audit.chain import HashChain, snapshot
 from clinical_assets.foundation.canonical import canonical_json, sha256_bytes
@@ -82,18 +82,31 @@ class RolloutHistory:
 
     def rollout(self, cancer: str) -> Rollout | None:
         """The open rollout of a cancer type."""
-        return next((rollout for rollout in self.rollouts(active=True) if rollout.cancer == cancer), None)
+        return next(iter(self.rollouts(active=True, cancer=cancer)), None)
 
     def rollout_by_id(self, rollout_id: str) -> Rollout:
         """Raises LedgerError for an unknown id."""
         with snapshot(self.engine) as connection:
             return _rollout_by_id(connection, rollout_id)
 
-    def rollouts(self, active: bool | None = None) -> list[Rollout]:
-        """All rollouts in order of opening, or only the open (`True`) or closed (`False`) ones."""
+    def rollouts(self, active: bool | None = None, cancer: str | None = None) -> list[Rollout]:
+        """All rollouts in order of opening, or only the open (`True`) or closed (`False`) ones; of one cancer type."""
         with snapshot(self.engine) as connection:
-            found = [_rollout(row) for row in connection.execute(select(rollouts).order_by(rollouts.c.seq)).all()]
-            return [r for r in found if active is None or _progress(connection, r).is_open == active]
+            return [_rollout(row) for row in connection.execute(_listed(active, cancer))]
+
+    def standings(self, active: bool | None = None, cancer: str | None = None) -> list[Progress]:
+        """Where each of them stands, at a cost of a few queries however many there are."""
+        with snapshot(self.engine) as connection:
+            found = [_rollout(row) for row in connection.execute(_listed(active, cancer))]
+            steps: dict[str, list[Row[Any]]] = {}
+            columns = (transitions.c.seq, transitions.c.rollout_id, transitions.c.stage, transitions.c.at)
+            chosen = _listed(active, cancer).with_only_columns(rollouts.c.id).order_by(None)
+            query = select(*columns).where(transitions.c.rollout_id.in_(chosen)).order_by(transitions.c.seq)
+            for row in connection.execute(query):
+                steps.setdefault(row.rollout_id, []).append(row)
+            latest = select(transitions).where(transitions.c.seq.in_(_latest()), transitions.c.rollout_id.in_(chosen))
+            last = {row.rollout_id: _stored_transition(row) for row in connection.execute(latest)}
+            return [_standing(rollout, steps.get(rollout.id, []), last.get(rollout.id)) for rollout in found]
 
     def append_transition(self, transition: Transition, fence: Fence) -> StoredTransition:
         """Add a decision under the lease of `fence`.
@@ -132,17 +145,36 @@ class RolloutHistory:
             return _progress(connection, _rollout_by_id(connection, rollout_id))
 
 
-def _progress(connection: Connection, rollout: Rollout) -> Progress:
-    history = _transitions_of(connection, rollout.id)
-    if not history:
-        return Progress(rollout, FIRST_STAGE, 0, True, rollout.opened_at, None)
-    last = history[-1]
-    entered_at = rollout.opened_at
-    stage = FIRST_STAGE
-    for entry in history:
-        if entry.transition.stage != stage:
-            stage, entered_at = entry.transition.stage, entry.transition.at
+def _listed(active: bool | None, cancer: str | None) -> Select[Any]:
+    query = select(rollouts).order_by(rollouts.c.seq)
+    if cancer is not None:
+        query = query.where(rollouts.c.cancer == cancer)
+    if active is None:
+        return query
+    closed = select(transitions.c.rollout_id).where(transitions.c.is_open == 0)  # a closed rollout gets no more rows
+    return query.where(rollouts.c.id.not_in(closed) if active else rollouts.c.id.in_(closed))
+
+
+def _latest() -> Select[Any]:
+    return select(func.max(transitions.c.seq)).group_by(transitions.c.rollout_id)
+
+
+def _standing(rollout: Rollout, steps: Sequence[Row[Any]], last: StoredTransition | None) -> Progress:
+    """`steps`: stage and clinical time of each decision so far, in order."""
+    stage, entered_at = FIRST_STAGE, rollout.opened_at
+    for step in steps:
+        if step.stage != stage:
+            stage, entered_at = step.stage, step.at
+    if last is None:
+        return Progress(rollout, stage, 0, True, entered_at, None)
     return Progress(rollout, stage, last.transition.weight, last.transition.is_open, entered_at, last)
+
+
+def _progress(connection: Connection, rollout: Rollout) -> Progress:
+    of_rollout = transitions.c.rollout_id == rollout.id
+    query = select(transitions.c.stage, transitions.c.at).where(of_rollout).order_by(transitions.c.seq)
+    last = connection.execute(select(transitions).where(of_rollout).order_by(transitions.c.seq.desc()).limit(1)).first()
+    return _standing(rollout, connection.execute(query).all(), None if last is None else _stored_transition(last))
 
 
 def _transitions_of(connection: Connection, rollout_id: str) -> list[StoredTransition]:

@@ -77,6 +77,14 @@ class Intents:
         with snapshot(self.engine) as connection:
             return _pending(connection, cancer)
 
+    def intent(self, intent_id: str) -> Intent:
+        """Raises LedgerError for an unknown id."""
+        with snapshot(self.engine) as connection:
+            found = _intents(connection, intents.c.intent_id == intent_id)
+        if not found:
+            raise LedgerError(f"no intent {intent_id!r} in the ledger")
+        return found[0]
+
     def _row(
         self,
         intent_id: str,

@@ -30,12 +30,9 @@ def open_rollout(ledger: Ledger, plan: RolloutPlan, author: str, now: float, per
         RolloutConflict: another rollout of this cancer type is open (end it with `roll_back`, rule "superseded"), or
             this digest was rolled back and its cool-down has not passed or no person asks.
     """
-    for rollout in ledger.rollouts(active=False):
-        progress = ledger.progress(rollout.id)
+    for progress in ledger.standings(active=False, cancer=plan.cancer):
         last = progress.last.transition if progress.last else None
-        if last is None or last.stage != stages.ROLLED_BACK:
-            continue
-        if (rollout.cancer, rollout.challenger) != (plan.cancer, plan.challenger):
+        if last is None or last.stage != stages.ROLLED_BACK or progress.rollout.challenger != plan.challenger:
             continue
         until = progress.entered_at + plan.policy.cooldown_days * SECONDS_PER_DAY
         if now < until or not person:
