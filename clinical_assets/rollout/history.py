@@ -98,7 +98,7 @@ class RolloutHistory:
         """Where each of them stands, at a cost of a few queries however many there are."""
         with snapshot(self.engine) as connection:
             found = [_rollout(row) for row in connection.execute(_listed(active, cancer))]
-            steps: dict[str, list[Row[Any]]] = {}
+            steps: dict[str, list[Any]] = {}
             columns = (transitions.c.seq, transitions.c.rollout_id, transitions.c.stage, transitions.c.at)
             chosen = _listed(active, cancer).with_only_columns(rollouts.c.id).order_by(None)
             query = select(*columns).where(transitions.c.rollout_id.in_(chosen)).order_by(transitions.c.seq)
@@ -159,7 +159,7 @@ def _latest() -> Select[Any]:
     return select(func.max(transitions.c.seq)).group_by(transitions.c.rollout_id)
 
 
-def _standing(rollout: Rollout, steps: Sequence[Row[Any]], last: StoredTransition | None) -> Progress:
+def _standing(rollout: Rollout, steps: Sequence[Any], last: StoredTransition | None) -> Progress:
     """`steps`: stage and clinical time of each decision so far, in order."""
     stage, entered_at = FIRST_STAGE, rollout.opened_at
     for step in steps:
