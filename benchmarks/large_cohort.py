@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +11,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+SHIPPED = Path(__file__).parent.parent / "configs" / "cancers"
 NUMBERS, CATEGORIES, CHUNK = 20, 10, 100_000
 LEVELS = ("a", "b", "c", "d")
 HORIZON = 1826.25
 
 
 def write_cohort(configs: Path, rows: int) -> str:
-    """Write the Parquet file and the catalogue entry below `configs`; returns the cancer type's name."""
+    """Write the Parquet file and the catalogue entry below `configs`, beside one entry of the catalogue that ships: a
+    catalogue of simulated cohorts alone is none. Returns the cancer type's name."""
     slug = f"made_up_{rows}"
     (configs / "cancers").mkdir(parents=True, exist_ok=True)
-    file = configs / "cancers" / f"{slug}.parquet"
+    (configs / "simulated").mkdir(exist_ok=True)
+    shutil.copy(SHIPPED / "colon.yaml", configs / "cancers")
+    (configs / "platform.yaml").write_text(yaml.safe_dump({"catalogue": {"simulated": True}}))
+    file = configs / "simulated" / f"{slug}.parquet"
     rng = np.random.default_rng(rows)
     writer = None
     for start in range(0, rows, CHUNK):
@@ -28,7 +34,7 @@ def write_cohort(configs: Path, rows: int) -> str:
         writer.write_table(table)
     assert writer is not None
     writer.close()
-    (configs / "cancers" / f"{slug}.yaml").write_text(yaml.safe_dump(_contract(slug, file.name), sort_keys=False))
+    (configs / "simulated" / f"{slug}.yaml").write_text(yaml.safe_dump(_contract(slug, file.name), sort_keys=False))
     return slug
 
 

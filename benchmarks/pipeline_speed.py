@@ -98,7 +98,8 @@ class Benchmark:
         table = Table("what", "wall s", "CPU s", "peak MiB", title="Pipeline speed", title_justify="left")
 
         def add(what: str, row: dict[str, float]) -> None:
-            table.add_row(what, f"{row['wall_s']:.1f}", f"{row['cpu_s']:.1f}", f"{row['peak_mib']:.0f}")
+            failed = f" (failed, exit {row['exit_code']})" if row["exit_code"] else ""
+            table.add_row(what + failed, f"{row['wall_s']:.1f}", f"{row['cpu_s']:.1f}", f"{row['peak_mib']:.0f}")
 
         for part in ("warm", "unchanged"):
             if part in self.figures:
