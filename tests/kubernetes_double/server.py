@@ -93,6 +93,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(status, document)
         self.send_response(200)
         self.send_header("transfer-encoding", "chunked")
+        self.send_header("connection", "close")
         self.end_headers()
         since = int(request.query.get("resourceVersion", "0"))
         name = request.query.get("fieldSelector", "").removeprefix("metadata.name=")

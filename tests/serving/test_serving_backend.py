@@ -158,6 +158,21 @@ def test_a_watch_that_expired_inside_its_stream_is_begun_anew(cluster: Cluster, 
     serving.await_ready(CANCER, A)
 
 
+def test_another_image_is_rolled_out_once_and_no_pod_is_missed_meanwhile(cluster: Cluster, wall: Wall) -> None:
+    in_cluster(cluster, wall).place(CANCER, A)
+    path = cluster.names.deployment(workload(CANCER, A))
+    before = cluster.api.objects[path]["metadata"]["generation"]
+    in_cluster(cluster, wall).place(CANCER, A)
+    assert cluster.api.objects[path]["metadata"]["generation"] == before
+    newer = KubernetesServing(cluster.connection(), PodOptions("clinical:2"), lambda *_: False, cluster.names, wall)
+    for _ in range(2):
+        newer.place(CANCER, A)
+    spec = cluster.api.objects[path]["spec"]
+    assert spec["template"]["spec"]["containers"][0]["image"] == "clinical:2"
+    assert cluster.api.objects[path]["metadata"]["generation"] == before + 1
+    assert spec["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+
+
 def test_a_model_that_is_being_drained_gets_no_route(
     cluster: Cluster, wall: Wall, monkeypatch: pytest.MonkeyPatch
 ) -> None:

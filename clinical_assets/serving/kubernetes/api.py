@@ -132,9 +132,10 @@ class KubernetesApi:
         headers: dict[str, str] | None = None,
         query: list[tuple[str, str]] | None = None,
         timeout: tuple[float, float] = TIMEOUT_S,
+        again: bool = True,
     ) -> Any:
         from kubernetes.client import ApiException
-        from urllib3.exceptions import HTTPError
+        from urllib3.exceptions import HTTPError, ProtocolError
 
         try:
             return self._client.call_api(
@@ -148,6 +149,10 @@ class KubernetesApi:
                 _preload_content=False,
                 _request_timeout=timeout,
             )
+        except ProtocolError as error:
+            if method == "GET" and again:  # an idle connection that the server has closed meanwhile
+                return self._send(method, path, body, headers, query, timeout, again=False)
+            raise RoutingUnavailable("the Kubernetes API broke the connection off") from error
         except (HTTPError, OSError) as error:
             raise RoutingUnavailable(f"the Kubernetes API does not answer ({type(error).__name__})") from error
         except ApiException as error:

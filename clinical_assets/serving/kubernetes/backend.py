@@ -9,7 +9,7 @@ from clinical_assets.rollout.routing import RoutingUnavailable
 from clinical_assets.serving.desired import PlacementError
 from clinical_assets.serving.kubernetes import manifests
 from clinical_assets.serving.kubernetes.api import Document, KubernetesApi, LostRace
-from clinical_assets.serving.kubernetes.manifests import DIGEST, PodOptions
+from clinical_assets.serving.kubernetes.manifests import DIGEST, WRITTEN, PodOptions
 from clinical_assets.serving.kubernetes.names import CANCER_LABEL, Names, workload
 
 RETIRED = "clinical-assets/retired-at"
@@ -42,13 +42,16 @@ class KubernetesServing:
         return [digest for digest, found in self._deployments(cancer).items() if not _retired_at(found)]
 
     def place(self, cancer: str, digest: str, keep: str | None = None) -> str:
-        """Create what is missing; a model that was being drained is taken back. Returns the workload's name.
+        """Create what is missing, roll out what has changed, take back a model that was being drained.
+
+        Returns the workload's name.
 
         Raises:
             PlacementError: two models are placed already and `keep` is neither of them.
             RoutingUnavailable: the API does not answer. RouteRejected: it refuses the objects.
         """
         name = workload(cancer, digest)
+        wanted = manifests.deployment(self._names, cancer, digest, self._options)
         held = self._api.get(self._names.deployment(name))
         if held is None:
             others = [other for other in self.placed(cancer) if other != digest]
@@ -61,9 +64,11 @@ class KubernetesServing:
                 for other in others:
                     if other != keep:
                         self.retire(cancer, other)
-            self._create(self._names.deployment(name), manifests.deployment(self._names, cancer, digest, self._options))
-        elif _retired_at(held):
-            self._api.patch(self._names.deployment(name), {"metadata": {"annotations": {RETIRED: None}}})
+            self._create(self._names.deployment(name), wanted)
+        elif _retired_at(held) or _written(held) != _written(wanted):
+            annotations = {**wanted["metadata"]["annotations"], RETIRED: None}
+            change = {"metadata": {"annotations": annotations}, "spec": wanted["spec"]}
+            self._api.patch(self._names.deployment(name), change)
         self._create(self._names.service(name), manifests.service(self._names, cancer, digest))
         autoscaler = manifests.autoscaler(self._names, cancer, digest, self._options)
         if autoscaler:
@@ -133,6 +138,10 @@ class KubernetesServing:
 
 def _retired_at(deployment: Document) -> float:
     return float(deployment["metadata"].get("annotations", {}).get(RETIRED, 0))
+
+
+def _written(deployment: Document) -> str:
+    return deployment["metadata"]["annotations"].get(WRITTEN, "")
 
 
 def _ready(deployment: Document) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from clinical_assets.foundation.canonical import sha256_json
 from clinical_assets.serving.kubernetes.names import (
     ANSWERS_PORT,
     CANCER_LABEL,
@@ -17,6 +18,8 @@ from clinical_assets.serving.kubernetes.names import (
 Manifest = dict[str, Any]
 APPLICATION = "clinical-model"
 DIGEST = "clinical-assets/digest"
+WRITTEN = "clinical-assets/written"
+"""Annotation with the sha256 of the specification: another image or size is rolled out, and only then."""
 DRAIN_S = 15
 """Seconds between the end of routing and SIGTERM: longer than a request may take (10 s)."""
 HOME = "/var/lib/clinical"
@@ -56,7 +59,9 @@ def deployment(names: Names, cancer: str, digest: str, options: PodOptions) -> M
     }
     if options.max_replicas <= options.replicas:
         spec["replicas"] = options.replicas  # with an autoscaler the number is the autoscaler's
-    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": _metadata(names, cancer, digest), "spec": spec}
+    metadata = _metadata(names, cancer, digest)
+    metadata["annotations"][WRITTEN] = sha256_json(spec)
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec}
 
 
 def service(names: Names, cancer: str, digest: str) -> Manifest:
