@@ -49,6 +49,7 @@ def tick_all(
     ledger_store: LedgerStore, traffic_router: TrafficRouter, telemetry: Telemetry, serving_backend: ServingBackend
 ) -> Iterator[dg.AssetMaterialization]:
     """Tick each open rollout once, the least recently decided first, and tell what changed."""
+    from clinical_assets.rollout.entries import StaleLease
     from clinical_assets.rollout.tick import tick
 
     ledger = ledger_store.ledger()
@@ -61,7 +62,11 @@ def tick_all(
             return
         _place(ledger, desired, rollout.cancer)
         ports = (traffic_router.router(), telemetry.source(), traffic_router.authority())
-        result = tick(rollout.id, ledger, *ports, clock, holder)
+        try:
+            result = tick(rollout.id, ledger, *ports, clock, holder)
+        except StaleLease as overtaken:
+            logging.getLogger(__name__).warning("%s: left to the holder that came after: %s", rollout.id, overtaken)
+            continue
         if result.transition is not None:
             yield event(ledger, result.transition)
         if not ledger.progress(rollout.id).is_open:

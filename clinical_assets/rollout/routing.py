@@ -6,6 +6,7 @@ signed verdicts implements `Authority`. Statistics and stages do not belong here
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -80,6 +81,14 @@ class AppliedRoute:
     confirmed_at: float
 
 
+Hold = Callable[[], object]
+"""Proves that the caller still holds the lease under which it decided, and raises if it does not."""
+
+
+def unfenced() -> None:
+    """For callers that no one can overtake."""
+
+
 @runtime_checkable
 class TrafficRouter(Protocol):
     """Writes and observes the named route of a cancer type and touches nothing else.
@@ -105,8 +114,11 @@ class TrafficRouter(Protocol):
         """Who wrote the route last, "" if that was the platform or cannot be told. Never raises for an outage."""
         ...
 
-    def apply(self, route: RouteState, now: float) -> AppliedRoute:
+    def apply(self, route: RouteState, now: float, still_ours: Hold = unfenced) -> AppliedRoute:
         """Make `route` true and confirm it in the data plane. `now` is wall time (seconds), for the verdict check.
+
+        `still_ours` is called after the route was read and before every attempt to write it; what it raises ends the
+        call without a write. So a writer that was overtaken cannot undo what its successor wrote.
 
         Raises:
             RouteConflict, RoutingUnavailable, RouteRejected: nothing was changed, or it is unknown whether it was.

@@ -68,9 +68,9 @@ class Writer:
         Raises:
             RouteConflict, RouteRejected: the route was not changed; the intent is still open.
             RoutingUnavailable: it is unknown whether it was changed; the intent is still open.
+            StaleLease: another holder took the lease over; the route was not changed.
         """
-        self.ledger.renew_lease(self.fence, LEASE_S)
-        applied = self.router.apply(target, self.ledger.wall())
+        applied = self.router.apply(target, self.ledger.wall(), lambda: self.ledger.renew_lease(self.fence, LEASE_S))
         confirmation = {"version": applied.version, "confirmed_at": applied.confirmed_at}
         self._advance(intent, IntentStep.WRITTEN, confirmation)
         served = self.router.read(self.rollout.cancer)

@@ -18,12 +18,14 @@ from clinical_assets.gates.verdict import Scope
 from clinical_assets.rollout.entries import Rollout
 from clinical_assets.rollout.routing import (
     AppliedRoute,
+    Hold,
     NoData,
     RouteConflict,
     RouteState,
     RoutingUnavailable,
     ServiceCounts,
     guard,
+    unfenced,
 )
 
 
@@ -73,9 +75,10 @@ class FileRouterDouble:
             raise RoutingUnavailable("the data plane does not answer")
         return RouteState(**json.loads(self.state.read_text())) if self.state.exists() else None
 
-    def apply(self, route: RouteState, now: float) -> AppliedRoute:
+    def apply(self, route: RouteState, now: float, still_ours: Hold = unfenced) -> AppliedRoute:
         current = self.read(route.cancer)
         guard(route, current, self.authority, now)
+        still_ours()
         if self.fault is not None and not self.after_write:
             raise self.fault
         if route != current:
@@ -136,10 +139,11 @@ class KilledAt:
 
         def call(*args, **kwargs):
             self.left -= 1
-            if self.left == 0 and not self.after:
+            last = self.left == 0  # of this call, which may make further wrapped calls
+            if last and not self.after:
                 os.kill(os.getpid(), signal.SIGKILL)
             result = original(*args, **kwargs)
-            if self.left == 0:
+            if last:
                 os.kill(os.getpid(), signal.SIGKILL)
             return result
 

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from hypothesis.stateful import (
 
 from clinical_assets.gates.verdict import Scope
 from clinical_assets.rollout import stages
+from clinical_assets.rollout.entries import StaleLease
 from clinical_assets.rollout.evidence_log import EvidenceLog
 from clinical_assets.rollout.routing import RouteConflict, RoutingError
 from clinical_assets.serving.istio import router as router_module
@@ -49,7 +51,7 @@ class DoomedProcess:
     """After the k-th write nothing of this world's process takes effect any more, the release of its lease included."""
 
     def __init__(self, world: World, k: int, after: bool) -> None:
-        self.left, self.after = k, after
+        self.left, self.after, self.dead = k, after, False
         for owner, names in ((world.ledger, (*LEDGER_WRITES, "release_lease")), (world.router, ("apply", "read"))):
             for name in names:
                 self._wrap(owner, name)
@@ -59,11 +61,13 @@ class DoomedProcess:
 
         def call(*args: Any, **kwargs: Any) -> Any:
             self.left -= name != "read"
-            if self.left < 0 or (self.left == 0 and not self.after):
+            last = self.left == 0 and name != "read"
+            self.dead |= last and not self.after
+            if self.dead:
                 raise Killed
             result = original(*args, **kwargs)
-            if self.left == 0:
-                self.left = -1
+            self.dead |= last
+            if self.dead:
                 raise Killed
             return result
 
@@ -187,6 +191,23 @@ class Rollout(RuleBasedStateMachine):
 
         self.cluster.api.before_write = write
 
+    @precondition(lambda self: self.world.ledger.progress(self.world.rollout_id).is_open)
+    @rule()
+    def overtaken_while_writing(self) -> None:
+        """A tick hangs in its write for longer than its lease, and a person rolls back meanwhile."""
+        late = [True]
+
+        def write(request: Request) -> None:
+            if late[0] and request.query.get("fieldManager") == OURS and "/virtualservices/" in request.path:
+                late[0] = False
+                self.world.wall.at += 16
+                self.world.roll_back()
+
+        self.cluster.api.before_write = write
+        with suppress(StaleLease):
+            self.world.tick()
+        self.cluster.api.before_write = None
+
     @rule(kind=st.sampled_from(["", "refuse", "503", "lost_answer"]))
     def api_outage(self, kind: str) -> None:
         self.cluster.api.outage = kind
@@ -279,7 +300,8 @@ class Rollout(RuleBasedStateMachine):
             assert granted
             assert world.router.read(CANCER) == stages.route(world.plan, world.rollout_id, progress.stage)
         elif progress.stage == stages.ROLLED_BACK:
-            assert self.violations == []
+            left = declared(CANCER, api.objects.get(self.cluster.names.virtual_service), self.cluster.names)
+            assert left is None or CHALLENGER not in left.state.weights
         assert granted or progress.stage == stages.ROLLED_BACK
         log = EvidenceLog(world.engine)
         assert log.replay(world.rollout_id, world.plan) == log.current(world.rollout_id, world.plan)

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from clinical_assets.gates.verdict import Scope
+from clinical_assets.rollout.entries import StaleLease
 from clinical_assets.rollout.routing import RouteConflict, RouteState, RoutingUnavailable, TrafficRouter
 from clinical_assets.serving.envoy import router as envoy_router
 from clinical_assets.serving.kubernetes import backend
@@ -274,6 +275,18 @@ def test_a_model_that_is_not_ready_gets_no_route(
     with pytest.raises(RoutingUnavailable, match="not ready"):
         router.apply(split(5), 0.0)
     assert router.read(CANCER) == REST
+
+
+def test_a_writer_that_was_overtaken_writes_nothing(router: TrafficRouter, plane: Plane) -> None:
+    router.apply(split(10), 0.0)
+
+    def overtaken() -> None:
+        raise StaleLease("lease route:colon: token 1 is stale")
+
+    for route in (split(50), split(10).at_rest()):
+        with pytest.raises(StaleLease):
+            router.apply(route, 0.0, overtaken)
+    assert router.read(CANCER) == split(10)
 
 
 def test_case_1_foreign_routes_survive_every_change_of_ours(router: TrafficRouter, plane: Plane) -> None:

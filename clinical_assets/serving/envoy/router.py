@@ -14,11 +14,13 @@ from typing import Any
 from clinical_assets.rollout.routing import (
     AppliedRoute,
     Authority,
+    Hold,
     RouteConflict,
     RouteRejected,
     RouteState,
     RoutingUnavailable,
     guard,
+    unfenced,
 )
 from clinical_assets.serving.desired import DesiredState
 from clinical_assets.serving.envoy.admin import EnvoyAdmin
@@ -68,7 +70,7 @@ class EnvoyRouter:
     def confirm(self, cancer: str, version: int, timeout: float) -> bool:
         return self._poll(lambda: self._admin().routes()[0] >= version, timeout)
 
-    def apply(self, route: RouteState, now: float) -> AppliedRoute:
+    def apply(self, route: RouteState, now: float, still_ours: Hold = unfenced) -> AppliedRoute:
         """Make `route` true and see it in Envoy's dump.
 
         A route that takes exposure away is written even while Envoy is down, so that Envoy comes back with it.
@@ -78,15 +80,15 @@ class EnvoyRouter:
         """
         try:
             with locked(self.dataplane / "routes.lock", timeout=30):
-                return self._apply(route, now)
+                return self._apply(route, now, still_ours)
         except LockBusy as busy:
             raise RoutingUnavailable(f"{route.cancer}: {busy}; it writes routes for too long") from busy
 
-    def _apply(self, route: RouteState, now: float) -> AppliedRoute:
+    def _apply(self, route: RouteState, now: float, still_ours: Hold) -> AppliedRoute:
         try:
             version, live = self._admin().routes()
         except RoutingUnavailable:
-            self._record_retreat(route, now)
+            self._record_retreat(route, now, still_ours)
             raise
         current = current_for(route, live)
         guard(route, current.verified if current else None, self.authority, now)
@@ -97,18 +99,20 @@ class EnvoyRouter:
         if current is None or not retreats(route, current.state):
             self._require_loaded(route)
         self._add_clusters(route)
+        still_ours()
         version = max(file_version, version) + 1
         self._write(self._routes, version, wanted, resources, lambda: self._admin().routes()[0] >= version)
         self._remove_clusters(route)
         return AppliedRoute(version, time.time())
 
-    def _record_retreat(self, route: RouteState, now: float) -> None:
+    def _record_retreat(self, route: RouteState, now: float, still_ours: Hold) -> None:
         """Envoy is down: leave the safer route for its return; anything that gains exposure is not written."""
         version, resources = self._read_routes({})
         current = current_for(route, resources[0] if resources else {})
         if current is None or not retreats(route, current.state):
             return
         guard(route, current.verified, self.authority, now)
+        still_ours()
         self._routes.write(version + 1, with_routes(route.cancer, resources, routes_for(route)))
 
     def _read_routes(self, live: dict[str, Any]) -> tuple[int, Resources]:

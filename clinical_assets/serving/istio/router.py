@@ -14,12 +14,14 @@ from typing import Any, Protocol
 from clinical_assets.rollout.routing import (
     AppliedRoute,
     Authority,
+    Hold,
     RouteConflict,
     RouteRejected,
     RouteState,
     RoutingError,
     RoutingUnavailable,
     guard,
+    unfenced,
 )
 from clinical_assets.serving.istio import routes
 from clinical_assets.serving.istio.patching import operations, replacing, unless_changed
@@ -103,7 +105,7 @@ class IstioRouter:
         except RoutingUnavailable:
             return False
 
-    def apply(self, route: RouteState, now: float) -> AppliedRoute:
+    def apply(self, route: RouteState, now: float, still_ours: Hold = unfenced) -> AppliedRoute:
         """Make `route` true and see it in every proxy.
 
         A lost race is run again from the start, with the other writer's change in place. A route that takes exposure
@@ -112,7 +114,7 @@ class IstioRouter:
         Raises:
             RouteConflict, RoutingUnavailable, RouteRejected, and whatever the authority raises.
         """
-        held = self._write_against_others(route, now)
+        held = self._write_against_others(route, now, still_ours)
         wanted = declared(route.cancer, held, self.names)
         if not _poll(lambda: self._serve(route.cancer, wanted), CONFIRM_SECONDS):
             raise RoutingUnavailable(f"{route.cancer}: the gateway's proxies did not take up the route; is istiod up?")
@@ -121,13 +123,13 @@ class IstioRouter:
         self._snapshots.save(self.names.virtual_service, version, held)
         return AppliedRoute(version, time.time())
 
-    def _write_against_others(self, route: RouteState, now: float) -> Document:
+    def _write_against_others(self, route: RouteState, now: float, still_ours: Hold) -> Document:
         """`_write` until it wins, a bounded number of times; the pauses are random, so that two writers part."""
         versions: list[str] = []
         lost: LostRace | None = None
         for attempt in range(ATTEMPTS):
             try:
-                return self._write(route, now, versions)
+                return self._write(route, now, still_ours, versions)
             except LostRace as race:
                 lost = race
                 time.sleep(random.uniform(0, BACKOFF_S * 2**attempt))
@@ -136,7 +138,7 @@ class IstioRouter:
         writer = self.last_writer(route.cancer) or "another writer"
         raise RouteConflict(f"{route.cancer}: {writer} changed the routes {ATTEMPTS} times meanwhile") from lost
 
-    def _write(self, route: RouteState, now: float, versions: list[str]) -> Document:
+    def _write(self, route: RouteState, now: float, still_ours: Hold, versions: list[str]) -> Document:
         """One attempt; the VirtualService as it stands afterwards. `versions` collects what was found."""
         held = self._api.get(self.names.virtual_service)
         versions.append(held["metadata"]["resourceVersion"] if held else "")
@@ -147,6 +149,7 @@ class IstioRouter:
                 self._models.await_ready(route.cancer, digest)
             self._add_subsets(route)
         wanted = routes.routes_for(route, self.names)
+        still_ours()
         if held is None:
             return self._recreate(route, wanted)
         steps = unless_changed(held, _steps(route.cancer, held["spec"].get("http") or [], wanted))
