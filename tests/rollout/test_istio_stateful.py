@@ -195,11 +195,12 @@ class Rollout(RuleBasedStateMachine):
     @rule()
     def overtaken_while_writing(self) -> None:
         """A tick hangs in its write for longer than its lease, and a person rolls back meanwhile."""
+        self.hand_edit(33)  # which the tick would put right
         late = [True]
 
         def write(request: Request) -> None:
-            if late[0] and request.query.get("fieldManager") == OURS and "/virtualservices/" in request.path:
-                late[0] = False
+            if late and request.query.get("fieldManager") == OURS and "/virtualservices/" in request.path:
+                late.clear()
                 self.world.wall.at += 16
                 self.world.roll_back()
 

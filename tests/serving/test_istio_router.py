@@ -11,6 +11,7 @@ import pytest
 
 from clinical_assets.foundation.database import create_tables, engine_for
 from clinical_assets.gates.verdict import Scope
+from clinical_assets.rollout.entries import StaleLease
 from clinical_assets.rollout.routing import (
     RouteConflict,
     RouteRejected,
@@ -209,6 +210,27 @@ def test_case_6_the_api_answers_as_it_does_in_a_cluster(cluster: Cluster) -> Non
         api.create(path, held)
     status, _ = cluster.api.handle(Request("PATCH", path, content_type="application/strategic-merge-patch+json"))
     assert status == 415
+
+
+def test_a_late_writer_cannot_undo_the_rollback_that_overtook_it(
+    router: IstioRouter, cluster: Cluster, authority: Scopes
+) -> None:
+    router.apply(split(10), 0.0)
+    successor: list[IstioRouter] = []
+
+    def still_ours() -> None:
+        if successor:
+            raise StaleLease("lease route:colon: token 1 is stale")
+
+    def write(request: Request) -> None:
+        if not successor and "/virtualservices/" in request.path:
+            successor.append(cluster.router(authority))
+            successor[0].apply(split(10).at_rest(), 0.0)
+
+    cluster.api.before_write = write
+    with pytest.raises(StaleLease):
+        router.apply(split(25), 0.0, still_ours)
+    assert router.read(CANCER) == split(10).at_rest()
 
 
 def test_what_the_webhook_refuses_is_rejected_and_the_old_routes_stay(
