@@ -15,6 +15,7 @@ from resources.ledger_store import LedgerStore
 from resources.model_registry import ModelRegistry
 from resources.object_store import ObjectStore, ReferenceIOManager
 from resources.signer import Signer
+from sensors.drift import build_drift_sensor
 from sensors.failure_alerts import failure_alerts
 from sensors.new_trial_data import build_new_trial_data_sensor
 from sensors.rollout import rollout_sensor
@@ -25,6 +26,13 @@ trial_to_route = dg.define_asset_job(
     selection=dg.AssetSelection.groups("trial_to_route"),
     partitions_def=cancer_types,
     description="Trial data to a signed verdict and an open rollout, for one cancer type.",
+)
+
+gates_again = dg.define_asset_job(
+    "gates_again",
+    selection=dg.AssetSelection.checks_for_assets("raw_trial_data", "trained_model"),
+    partitions_def=cancer_types,
+    description="The gates of the model that stands, without making anything anew.",
 )
 
 
@@ -45,9 +53,14 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
     return dg.Definitions(
         assets=dg.load_assets_from_modules([raw_trial_data, features, trained_model, gate_verdict, deployed_variant]),
         asset_checks=dg.load_asset_checks_from_modules([gate_checks]),
-        jobs=[trial_to_route],
+        jobs=[trial_to_route, gates_again],
         schedules=build_retraining_schedules(trial_to_route.name),
-        sensors=[rollout_sensor, build_new_trial_data_sensor(trial_to_route.name), failure_alerts],
+        sensors=[
+            rollout_sensor,
+            build_drift_sensor(trial_to_route, gates_again),
+            build_new_trial_data_sensor(trial_to_route.name),
+            failure_alerts,
+        ],
         resources={**default_resources(), **(resource_overrides or {})},
         executor=dg.in_process_executor,
     )

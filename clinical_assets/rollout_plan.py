@@ -37,6 +37,8 @@ def plan_of(
     if champion:
         facts |= _comparison(cancer, data.test, champion, model.digest, object_store)
         facts |= _service(telemetry, cancer, champion)
+    else:
+        facts["challenger_scores"] = score_reference(_risks(cancer, data.test, model.digest, object_store))
     return RolloutPlan(
         cancer=cancer.slug,
         challenger=model.digest,
@@ -55,22 +57,25 @@ def _comparison(
     cancer: CancerType, test: pd.DataFrame, champion: str, challenger: str, object_store: ObjectStore
 ) -> dict[str, Any]:
     """Both models on the locked test split: unit of the margin, and their distributions of scores."""
-    from clinical_assets import evaluation
-    from clinical_assets.modeling.artifact import load_model
     from clinical_assets.modeling.metrics.prediction_error import brier
     from clinical_assets.modeling.outcomes import Outcomes
 
     endpoint = cancer.contract.endpoint
-    a, b = (
-        evaluation.predict(load_model(object_store.models / digest, digest), test, cancer.contract).risk
-        for digest in (champion, challenger)
-    )
+    a, b = (_risks(cancer, test, digest, object_store) for digest in (champion, challenger))
     return {
         "champion_brier": brier(Outcomes.from_frame(test, endpoint), a, endpoint.horizon_days),
         "champion_scores": score_reference(a),
         "challenger_scores": score_reference(b),
         "squared_gap": float(np.mean(4 * (b - a) ** 2 * a * (1 - a))),
     }
+
+
+def _risks(cancer: CancerType, test: pd.DataFrame, digest: str, object_store: ObjectStore) -> np.ndarray:
+    """(n,) risks of a model on the locked test split."""
+    from clinical_assets import evaluation
+    from clinical_assets.modeling.artifact import load_model
+
+    return evaluation.predict(load_model(object_store.models / digest, digest), test, cancer.contract).risk
 
 
 def groups_of(cancer: CancerType) -> tuple[str, ...]:

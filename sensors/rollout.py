@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+from pydantic import BaseModel
 
 from clinical_assets import metadata
 from clinical_assets.foundation.clock import SECONDS_PER_DAY, read_clock
@@ -17,8 +18,10 @@ from resources.ledger_store import LedgerStore
 from sensors.alerts import alert
 
 if TYPE_CHECKING:
-    from clinical_assets.rollout.entries import StoredTransition
+    from clinical_assets.rollout.entries import Progress, StoredTransition
     from clinical_assets.rollout.ledger import Ledger
+    from clinical_assets.rollout.plan import RolloutPlan
+    from clinical_assets.rollout.tick import TickResult
     from clinical_assets.serving.placement import ServingBackend as ServingBackendPort
     from clinical_assets.trials.data_status import DataStatus
 
@@ -39,37 +42,94 @@ def rollout_sensor(
     telemetry: Telemetry,
     serving_backend: ServingBackend,
 ) -> dg.SensorResult | dg.SkipReason:
-    events = list(tick_all(ledger_store, traffic_router, telemetry, serving_backend))
-    for change in events:
-        tell(context.log, change)
-    return dg.SensorResult(asset_events=events) if events else dg.SkipReason("no rollout changed its stage")
+    told = RolloutCursor.model_validate_json(context.cursor or "{}")
+    round_ = Round(told, context.log)
+    events = list(tick_all(ledger_store, traffic_router, telemetry, serving_backend, round_))
+    cursor = round_.cursor.model_dump_json()
+    if not events:
+        context.update_cursor(cursor)
+        return dg.SkipReason("no rollout changed its stage")
+    return dg.SensorResult(asset_events=events, cursor=cursor)
+
+
+class RolloutCursor(BaseModel):
+    """`after`: the rollout that was ticked last; the next evaluation goes on behind it, so that none starves.
+
+    `told`: by rollout, the ledger row of a long hold that people were alerted to.
+    """
+
+    after: str = ""
+    told: dict[str, int] = {}
+
+
+class Round:
+    """One evaluation: where it begins, and whom it has told."""
+
+    def __init__(self, cursor: RolloutCursor | None = None, log: logging.Logger | None = None) -> None:
+        self.cursor = cursor or RolloutCursor()
+        self.log = log or logging.getLogger(__name__)
+        self._started = time.monotonic()
+
+    @property
+    def over(self) -> bool:
+        return time.monotonic() - self._started > BUDGET_S
+
+    def order(self, standings: "list[Progress]") -> "list[Progress]":
+        """All of them, those behind the cursor first."""
+        names = [progress.rollout.id for progress in standings]
+        self.cursor.told = {name: row for name, row in self.cursor.told.items() if name in names}
+        begin = names.index(self.cursor.after) + 1 if self.cursor.after in names else 0
+        return standings[begin:] + standings[:begin]
+
+    def ticked(self, before: "Progress", result: "TickResult", wall: float) -> None:
+        """Remember it, and alert people once to a hold that has lasted longer than the blind limit."""
+        rollout, last = before.rollout, result.transition or before.last
+        self.cursor.after = rollout.id
+        if last is None or result.decision is None or result.decision.action != "HOLD":
+            self.cursor.told.pop(rollout.id, None)
+            return
+        held = wall - last.recorded_at
+        if held > rollout.policy["policy"]["blind_limit_s"] and self.cursor.told.get(rollout.id) != last.seq:
+            facts = {"rule": result.decision.rule, "stage": result.stage, "reason": result.decision.reason}
+            alert(self.log, "a rollout has been held", cancer=rollout.cancer, rollout=rollout.id, **facts)
+            self.cursor.told[rollout.id] = last.seq
 
 
 def tick_all(
-    ledger_store: LedgerStore, traffic_router: TrafficRouter, telemetry: Telemetry, serving_backend: ServingBackend
+    ledger_store: LedgerStore,
+    traffic_router: TrafficRouter,
+    telemetry: Telemetry,
+    serving_backend: ServingBackend,
+    round_: Round | None = None,
 ) -> Iterator[dg.AssetMaterialization]:
-    """Tick each open rollout once, the least recently decided first, and tell what changed."""
+    """Tick each open rollout once, within the time of one evaluation, and tell what changed."""
+    from clinical_assets.rollout import stages
     from clinical_assets.rollout.entries import StaleLease
     from clinical_assets.rollout.tick import tick
 
+    round_ = round_ or Round()
     ledger = ledger_store.ledger()
     desired = serving_backend.desired_state()
     clock = read_clock(Home.from_env().clock)
     holder = f"sensor:{socket.gethostname()}:{os.getpid()}"
-    started = time.monotonic()
-    for rollout in ledger.rollouts(active=True):
-        if time.monotonic() - started > BUDGET_S:
+    for progress in round_.order(ledger.standings(active=True)):
+        if round_.over:
             return
+        rollout = progress.rollout
         _place(ledger, desired, rollout.cancer)
         ports = (traffic_router.router(), telemetry.source(), traffic_router.authority())
         try:
             result = tick(rollout.id, ledger, *ports, clock, holder)
         except StaleLease as overtaken:
-            logging.getLogger(__name__).warning("%s: left to the holder that came after: %s", rollout.id, overtaken)
+            round_.log.warning("%s: left to the holder that came after: %s", rollout.id, overtaken)
+            round_.cursor.after = rollout.id
             continue
+        round_.ticked(progress, result, ledger.wall())
         if result.transition is not None:
-            yield event(ledger, result.transition)
-        if not ledger.progress(rollout.id).is_open:
+            change = event(ledger, result.transition)
+            tell(round_.log, change)
+            yield change
+        if result.stage in stages.CLOSED:
             _place(ledger, desired, rollout.cancer)
     _place(ledger, desired)
 
@@ -89,10 +149,15 @@ def _place(ledger: "Ledger", desired: "ServingBackendPort", cancer: str = "") ->
 
 
 def tell(log: logging.Logger, change: dg.AssetMaterialization) -> None:
-    """Alert people to a route that is lost, unreachable, or written by another hand."""
+    """Alert people to a rollback, to drift, and to a route that is lost, unreachable, or written by another hand."""
     facts = {name: str(change.metadata[name].value) for name in ("rule", "stage", "reason", "rollout")}
-    if facts["rule"].startswith("routing_"):
-        alert(log, "the route is not as intended", cancer=str(change.partition), **facts)
+    facts["cancer"] = str(change.partition)
+    if facts["stage"] == "rolled_back":
+        alert(log, "a rollout was rolled back", **facts)
+    elif facts["rule"].startswith("routing_"):
+        alert(log, "the route is not as intended", **facts)
+    elif facts["rule"] == "score_drift":
+        alert(log, "scores have drifted", **facts)
 
 
 def event(ledger: "Ledger", stored: "StoredTransition") -> dg.AssetMaterialization:
@@ -100,7 +165,8 @@ def event(ledger: "Ledger", stored: "StoredTransition") -> dg.AssetMaterializati
     from clinical_assets.rollout.plan import RolloutPlan
 
     decided = stored.transition
-    status = RolloutPlan.model_validate(ledger.rollout_by_id(decided.rollout_id).policy).data_status
+    plan = RolloutPlan.model_validate(ledger.rollout_by_id(decided.rollout_id).policy)
+    status = plan.data_status
     shown: dict[str, Any] = {
         "data_status": status,
         "action": decided.action,
@@ -118,6 +184,7 @@ def event(ledger: "Ledger", stored: "StoredTransition") -> dg.AssetMaterializati
         "statistics": dg.MetadataValue.json(dict(decided.statistics)),
         "ledger_entry": stored.entry_hash,
         "traffic": metadata.picture(_traffic(ledger, decided.rollout_id, status)),
+        **{name: metadata.picture(png) for name, png in _course(ledger, decided.rollout_id, plan)},
     }
     return dg.AssetMaterialization("deployed_variant", partition=decided.cancer, metadata=shown)
 
@@ -137,3 +204,26 @@ def _traffic(ledger: "Ledger", rollout_id: str, status: "DataStatus") -> bytes:
         for row in history
     ]
     return traffic_over_time(points, stamped(f"Rollout {rollout_id}", status))
+
+
+def _course(ledger: "Ledger", rollout_id: str, plan: "RolloutPlan") -> "Iterator[tuple[str, bytes]]":
+    """E-values and confidence sequences over the patients so far; nothing before the first patient with outcome."""
+    from clinical_assets.modeling.plots import difference_over_patients, evidence_over_patients
+    from clinical_assets.rollout.evidence_log import EvidenceLog
+    from clinical_assets.rollout.guardrails import shares
+    from clinical_assets.trials.data_status import stamped
+
+    course = EvidenceLog(ledger.engine).course(rollout_id)
+    limits = {name: 1 / share for name, share in shares(plan).items()}
+    limits["non_inferiority"] = 1 / plan.policy.promotion_alpha
+    for kind, count in (("paired", "pairs"), ("split", "split")):
+        steps = [step for step in course if step[count]]
+        if not steps:
+            continue
+        patients = [step[count] for step in steps]
+        names = [name for name in limits if name in steps[0]["log_e"] and (kind == "paired" or name.startswith(kind))]
+        tests = {name: [step["log_e"][name] for step in steps] for name in names}
+        yield f"evidence_{kind}", evidence_over_patients(patients, tests, limits, stamped(rollout_id, plan.data_status))
+        differences = [step["differences"][kind] for step in steps]
+        title = stamped(f"{rollout_id}, prediction error, {kind} patients", plan.data_status)
+        yield f"difference_{kind}", difference_over_patients(patients, differences, plan.margin, title)

@@ -6,6 +6,7 @@ A title that carries the stamp of simulated data is also written across the figu
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -118,6 +119,45 @@ def traffic_over_time(points: Sequence[Mapping[str, Any]], title: str) -> bytes:
             axes.annotate(str(stage), (time, 100.0 * point["planned"]), fontsize=7, rotation=30)
     axes.set(xlabel="days on the clinical clock", ylabel="challenger's share of requests, %", ylim=(-3, 106))
     axes.legend(loc="upper left", fontsize=8)
+    return _png(figure)
+
+
+def evidence_over_patients(
+    patients: Sequence[int], tests: Mapping[str, Sequence[float]], limits: Mapping[str, float], title: str
+) -> bytes:
+    """E-values over patients with outcome, each test with its limit (dotted, same colour).
+
+    Args:
+        tests: log E by test, one value for each of `patients`.
+        limits: E at which the test decides.
+    """
+    figure, axes = _canvas(title)
+    for name, logs in tests.items():
+        (line,) = axes.plot(patients, [value / math.log(10) for value in logs], label=name, linewidth=1)
+        if name in limits:
+            axes.axhline(math.log10(limits[name]), color=line.get_color(), linestyle=":", linewidth=1)
+    axes.set(xlabel="patients with outcome", ylabel="evidence, log10 E")
+    axes.legend(loc="upper left", fontsize=7)
+    return _png(figure)
+
+
+def difference_over_patients(
+    patients: Sequence[int], sequence: Sequence[Sequence[float | None]], margin: float, title: str
+) -> bytes:
+    """Mean difference of the prediction error with its 95 % confidence sequence, against zero and the margin.
+
+    Args:
+        sequence: mean, lower and upper limit for each of `patients`; a limit beyond the grid is None and not drawn.
+    """
+    figure, axes = _canvas(title)
+    shown = [[math.nan if value is None else value for value in row] for row in sequence]
+    axes.plot(patients, [mean for mean, _, _ in shown], label="mean difference")
+    for place, name in ((1, "lower limit"), (2, "upper limit")):
+        axes.plot(patients, [row[place] for row in shown], "--", linewidth=1, label=name)
+    axes.axhline(0.0, color="black", linewidth=0.8)
+    axes.axhline(margin, color="red", linestyle=":", label="margin")
+    axes.set(xlabel="patients with outcome", ylabel="challenger - champion")
+    axes.legend(loc="upper right", fontsize=7)
     return _png(figure)
 
 

@@ -11,6 +11,7 @@ import json
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import DDL, Column, Connection, Engine, Float, Integer, String, Table, Text, delete, event, select
 
@@ -102,6 +103,7 @@ class EvidenceLog:
                 return evidence
             body = {"seq": until.seq, "mature_until": until.mature_until, "now": now, "wall": wall, "stage": stage}
             body["counters"] = None if counters is None else {k: list(v) for k, v in counters.items()}
+            body["shown"] = _shown(moved)
             self._store(rollout_id, now, canonical_json(body), moved, last, fence)
         return moved
 
@@ -119,6 +121,19 @@ class EvidenceLog:
         with snapshot(self.engine) as connection:
             for evidence, _, _ in self._replayed(connection, rollout_id, plan):
                 yield evidence
+
+    def course(self, rollout_id: str, most: int = 300) -> list[dict[str, Any]]:
+        """How the evidence went, step by step, thinned evenly to about `most` steps: what plots show.
+
+        Each step: `pairs` and `split` (patients), `log_e` by test, and mean, lower and upper limit of both differences.
+        """
+        query = select(steps.c.seq).where(steps.c.rollout_id == rollout_id).order_by(steps.c.seq)
+        with snapshot(self.engine) as connection:
+            every = connection.execute(query).scalars().all()
+            kept = [*every[:: max(1, len(every) // most)], *every[-1:]]
+            query = select(steps.c.body).where(steps.c.seq.in_(kept)).order_by(steps.c.seq)
+            bodies = (json.loads(body) for body in connection.execute(query).scalars())
+            return [body["shown"] for body in bodies if "shown" in body]
 
     def verify_chain(self) -> ChainState:
         with snapshot(self.engine) as connection:
@@ -172,6 +187,16 @@ class EvidenceLog:
 def _state(evidence: Evidence) -> tuple[str, str]:
     text = canonical_json(evidence.to_json())
     return text.decode(), sha256_bytes(text)
+
+
+def _shown(evidence: Evidence) -> dict[str, Any]:
+    intervals = {"paired": evidence.paired, "split": evidence.split}
+    return {
+        "pairs": evidence.paired.n,
+        "split": evidence.split.n,
+        "log_e": evidence.log_harm() | {"non_inferiority": evidence.paired.non_inferiority.log_e},
+        "differences": {name: [test.mean, *test.interval.bounds] for name, test in intervals.items()},
+    }
 
 
 @dataclass(frozen=True)
