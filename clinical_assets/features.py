@@ -62,7 +62,7 @@ def features(
     object_store.publish(
         "training", cancer.slug, digest, lambda aside: cohort.to_parquet(aside / "cohort.parquet", index=False)
     )
-    feature_store.materialize(cancer.slug)
+    online = feature_store.materialize(cancer.slug, table)
     reference = FeaturesReference(
         cancer=cancer.slug, digest=digest, split_digest=split.digest(cohort), snapshot=raw_trial_data
     )
@@ -76,6 +76,7 @@ def features(
             "data_status": cancer.source.data_status,
             "subjects_train": len(data.train),
             "subjects_test": len(data.test),
+            "subjects_online": online,
             "split_digest": reference.split_digest,
             "contract_digest": cancer.contract.digest,
             "columns": metadata.table(

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
     from clinical_assets.trials.contract import CohortContract
 
+ONLINE_SUBJECTS = 20_000
+"""Most subjects of one cancer type in the online table, the latest known first."""
+
 
 @contextmanager
 def _quiet() -> Iterator[None]:
@@ -92,12 +95,24 @@ class FeatureStore(dg.ConfigurableResource):
             )
         return frame
 
-    def materialize(self, cancer: str) -> None:
-        """Copy the newest value of each subject into the online table."""
+    def materialize(self, cancer: str, table: pd.DataFrame) -> int:
+        """Copy the newest value of each subject into the online table; returns how many subjects it now holds.
+
+        A large cohort leaves its older subjects to the offline store: Feast turns every value into a message of its own
+        before it writes (a million subjects of 30 features took 22 GB), and nobody asks a server about them.
+
+        Args:
+            table: subject_id, available_at and features, as registered.
+        """
         with exclusive(self._root / "registry.lock"), _quiet():
-            self._store().materialize(
-                datetime(1900, 1, 1, tzinfo=UTC), datetime.now(UTC), [cancer], disable_event_timestamp=True
-            )
+            if len(table) <= ONLINE_SUBJECTS:
+                self._store().materialize(
+                    datetime(1900, 1, 1, tzinfo=UTC), datetime.now(UTC), [cancer], disable_event_timestamp=True
+                )
+                return len(table)
+            newest = table.sort_values(["available_at", "subject_id"]).tail(ONLINE_SUBJECTS)
+            self._store().write_to_online_store(cancer, newest)
+        return ONLINE_SUBJECTS
 
     def online(self, cancer: str, contract: CohortContract, subject_ids: list[str]) -> pd.DataFrame:
         """(n, features) newest values of `subject_ids`; missing subjects give missing values."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -48,10 +49,24 @@ def test_what_was_not_yet_known_does_not_enter(store: FeatureStore, cohort: pd.D
 
 
 def test_the_online_table_holds_the_same_values(store: FeatureStore, cohort: pd.DataFrame) -> None:
-    store.materialize(CANCER.slug)
+    assert store.materialize(CANCER.slug, feature_table(cohort, CANCER.contract)) == len(cohort)
     some = cohort.head(5)
     online = store.online(CANCER.slug, CANCER.contract, some["subject_id"].tolist())
     pd.testing.assert_frame_equal(online, some[NAMES].reset_index(drop=True), check_dtype=False)
+
+
+def test_of_a_large_cohort_the_latest_subjects_are_online(
+    store: FeatureStore, cohort: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resources.feature_store.ONLINE_SUBJECTS", 5)
+    later = cohort.head(40).assign(subject_id=lambda d: "later-" + d["subject_id"])
+    later["index_date"] += pd.to_timedelta(np.arange(40), unit="D")
+    assert store.materialize(CANCER.slug, feature_table(later, CANCER.contract)) == 5
+    online = store.online(CANCER.slug, CANCER.contract, later["subject_id"].tolist())
+    assert online.notna().any(axis=1).tolist() == [False] * 35 + [True] * 5
+    pd.testing.assert_frame_equal(
+        online.tail(5), later[NAMES].tail(5).reset_index(drop=True).set_axis(range(35, 40)), check_dtype=False
+    )
 
 
 def test_a_model_is_registered_once_with_its_very_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
