@@ -25,7 +25,8 @@ import clinical_assets.rollout.tick  # noqa: F401  declares the evidence tables
 from clinical_assets.foundation.clock import SystemClock
 from clinical_assets.foundation.database import create_tables, engine_for
 from clinical_assets.foundation.files import write_atomic
-from clinical_assets.rollout.entries import Arm, Outcome, Prediction
+from clinical_assets.gates.verdict import Scope
+from clinical_assets.rollout.entries import Arm, Outcome, Prediction, Rollout
 from clinical_assets.rollout.evidence_log import EvidenceLog
 from clinical_assets.rollout.ledger import Ledger
 from clinical_assets.rollout.opening import open_rollout
@@ -53,7 +54,7 @@ class Plane:
     def read(self, cancer: str) -> RouteState | None:
         return self.routes.get(cancer, RouteState(cancer, "", CHAMPION))
 
-    def apply(self, route: RouteState, now: float, still_ours: Callable[[], None] = lambda: None) -> AppliedRoute:
+    def apply(self, route: RouteState, now: float, still_ours: Callable[[], object] = lambda: None) -> AppliedRoute:
         still_ours()
         self.routes[route.cancer] = replace(route)
         return AppliedRoute(1, now)
@@ -64,10 +65,10 @@ class Plane:
     def counts(self, cancer: str) -> dict[str, ServiceCounts]:
         return {CHAMPION: ServiceCounts(1000, 1), CHALLENGER: ServiceCounts(1000, 1)}
 
-    def require(self, *_: Any) -> None:
+    def require(self, model_digest: str, cancer: str, needed: Scope, now: float) -> None:
         return None
 
-    def approver(self, *_: Any) -> str:
+    def approver(self, rollout: Rollout, now: float) -> str:
         return ""
 
 
