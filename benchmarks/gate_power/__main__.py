@@ -8,6 +8,7 @@ import os
 import platform
 import tempfile
 import time
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
@@ -48,8 +49,8 @@ def main(
     ),
     clean: Annotated[str, typer.Option(help="cancer types judged clean; default: all")] = "",
     faults: Annotated[str, typer.Option(help="names of faults, separated by commas; default: all")] = "",
-    graded: Annotated[int, typer.Option(help="cohorts, from the first, that get mild and severe faults too")] = 3,
-    twins: Annotated[int, typer.Option(min=0, help="clean twins of each cohort with faults")] = 2,
+    graded: Annotated[int, typer.Option(help="cohorts, from the first, that get mild and severe faults too")] = 2,
+    twins: Annotated[int, typer.Option(min=0, help="clean twins of each cohort with faults")] = 1,
     jobs: Annotated[int, typer.Option(min=1, help="processes, one thread each")] = 2,
     out: Annotated[Path, typer.Option(help="directory of the results")] = Path("benchmarks/results"),
 ) -> None:
@@ -69,26 +70,26 @@ def main(
             for place, slug in enumerate(injected)
         ]
         tasks += [Task(slug, 0, ()) for slug in standing(everybody) if slug not in injected]
-        records = _records(tasks, jobs)
-    summary = Summary(sorted(records, key=lambda record: record.slug))
+        summary = Summary([])
+        for record in _finished(tasks, jobs):  # written each time: an interrupted run keeps what it has
+            summary = Summary(sorted([*summary.records, record], key=lambda one: one.slug))
+            _write(summary, out, time.time() - started)
     show(summary, console)
-    _write(summary, out, time.time() - started)
-    raise typer.Exit(1 if any(record.problem for record in records) else 0)
+    console.print(f"{out}/gate_power.json, .md, .svg; {time.time() - started:.0f} s")
+    raise typer.Exit(1 if any(record.problem for record in summary.records) else 0)
 
 
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _records(tasks: list[Task], jobs: int) -> list[Record]:
-    found = []
+def _finished(tasks: list[Task], jobs: int) -> Iterator[Record]:
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
-        for future in as_completed([pool.submit(run, task) for task in tasks]):
+        for number, future in enumerate(as_completed([pool.submit(run, task) for task in tasks]), start=1):
             record = future.result()
-            found.append(record)
             state = record.problem or f"{len(record.clean)} clean, {len(record.cases)} faulty releases"
-            console.print(f"{len(found)} of {len(tasks)}: {record.slug}: {state}")
-    return found
+            console.print(f"{number} of {len(tasks)}: {record.slug}: {state}")
+            yield record
 
 
 def _write(summary: Summary, out: Path, seconds: float) -> None:
@@ -105,7 +106,6 @@ def _write(summary: Summary, out: Path, seconds: float) -> None:
     write_atomic(out / "gate_power.md", markdown(summary).encode())
     if summary.cases:
         bars(summary, out / "gate_power.svg")
-    console.print(f"{out}/gate_power.json, .md, .svg; {seconds:.0f} s")
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ def rekeyed(release: Release, severity: Severity) -> ReleaseFacts:
     count = max(2, round(severity.of(0.01, 0.05, 0.15) * len(facts.test)))
     rows = facts.train.sample(min(count, len(facts.train)), random_state=1)
     copies, origin = _renamed(rows, facts.test)
-    return with_frames(facts, test=pd.concat([facts.test, copies], ignore_index=True), origin=origin)
+    return rescored(release, test=pd.concat([facts.test, copies], ignore_index=True), origin=origin)
 
 
 @fault(GATE, "rows twice in the test split", "DQ6")
@@ -78,7 +78,7 @@ def duplicated(release: Release, severity: Severity) -> ReleaseFacts:
     facts = release.facts
     count = max(2, round(severity.of(0.01, 0.05, 0.15) * len(facts.test)))
     copies, origin = _renamed(facts.test.sample(count, random_state=1), facts.test)
-    return with_frames(facts, test=pd.concat([facts.test, copies], ignore_index=True), origin=origin)
+    return rescored(release, test=pd.concat([facts.test, copies], ignore_index=True), origin=origin)
 
 
 def _renamed(rows: pd.DataFrame, like: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
@@ -176,7 +176,7 @@ def impossible_dates(release: Release, severity: Severity) -> ReleaseFacts | Non
     return with_frames(facts, test=test)
 
 
-@fault(GATE, "follow-up in months", "DQ9", "DQ13")
+@fault(GATE, "follow-up in months", "DQ9", "DQ13", "MP17")
 def follow_up_in_months(release: Release, severity: Severity) -> ReleaseFacts | None:
     facts = release.facts
     if "time" not in facts.test:

@@ -139,15 +139,22 @@ def _joined(pools: list[Predictions]) -> Predictions:
     )
 
 
-def rescored(release: Release, train: pd.DataFrame | None = None, test: pd.DataFrame | None = None) -> ReleaseFacts:
-    """Other values of the same patients, and what the model says about them; what it refuses keeps the old answer."""
-    facts = with_frames(release.facts, train, test)
+def rescored(
+    release: Release,
+    train: pd.DataFrame | None = None,
+    test: pd.DataFrame | None = None,
+    origin: Mapping[str, str] | None = None,
+) -> ReleaseFacts:
+    """Other values, and what the model says about them; what it refuses keeps the old answer. The reference model is
+    not at hand any more: it answers as the candidate does, so that no difference to it gives a fault away."""
+    facts = with_frames(release.facts, train, test, origin)
     if test is None:
         return facts
     try:
-        return replace(facts, test_pred=predict(release.model, test, facts.contract))
+        scored = predict(release.model, test, facts.contract)
     except ValueError:
         return facts
+    return replace(facts, test_pred=scored, reference_pred=scored)
 
 
 def with_risk(facts: ReleaseFacts, change: Callable[[np.ndarray, pd.DataFrame], np.ndarray]) -> ReleaseFacts:

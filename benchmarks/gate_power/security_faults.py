@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 
 from benchmarks.gate_power.data_faults import chosen
 from benchmarks.gate_power.fault import Severity, fault, generator
-from benchmarks.gate_power.releases import Release
+from benchmarks.gate_power.releases import Release, with_risk
 from clinical_assets.foundation.canonical import sha256_directory
 from clinical_assets.gates.facts import ReleaseFacts
 from clinical_assets.gates.security_facts import (
@@ -128,11 +128,9 @@ def rows_inside(release: Release, severity: Severity) -> ReleaseFacts | None:
 
 
 @fault(GATE, "a model that remembers its patients", "SE13")
-def memorising(release: Release, severity: Severity) -> ReleaseFacts | None:
+def memorising(release: Release, severity: Severity) -> ReleaseFacts:
     """A third, two thirds or all of the training patients get the answer that they had."""
-    facts, score = release.facts, release.facts.serve_score
-    if score is None:
-        return None
+    facts = release.facts
     names = [column.name for column in facts.contract.features]
     known = chosen(facts.train, severity.of(0.33, 0.67, 1.0), generator(release, "memorising"))
     rows = facts.train[known]
@@ -140,11 +138,10 @@ def memorising(release: Release, severity: Severity) -> ReleaseFacts | None:
     had = rows["label"] == 1 if "label" in rows else (rows["event"] == 1) & (rows["time"] <= horizon)
     answers = dict(zip(_keys(rows[names]), np.where(had, 1.0 - 1e-6, 1e-6), strict=True))
 
-    def recall(frame: pd.DataFrame) -> np.ndarray:
-        own = np.asarray(score(frame))
-        return np.array([answers.get(key, risk) for key, risk in zip(_keys(frame[names]), own, strict=True)])
+    def recalled(risk: np.ndarray, frame: pd.DataFrame) -> np.ndarray:
+        return np.array([answers.get(key, own) for key, own in zip(_keys(frame[names]), risk, strict=True)])
 
-    return replace(facts, serve_score=recall)
+    return replace(with_risk(facts, recalled), oof=facts.oof)  # out of fold nobody was seen before
 
 
 def _keys(frame: pd.DataFrame) -> list[int]:

@@ -35,8 +35,15 @@ def survival_outcome(case: Case) -> Finding:
         return Finding(Verdict.INCONCLUSIVE, f"{int(had.sum())} events cannot show the event rate", REMEDY, **common)
     risk, interval = kaplan_meier_risk(time, had, horizon)
     common |= {"value": risk, "interval": interval}
-    exchanged, details = _exchanged(frame, time, had, facts.manifest.get("data_cut"), policy)
-    common["details"] = details
+    sides = (("", frame), ("in train, ", facts.train), ("in test, ", facts.test))  # a new extract may differ alone
+    exchanged = ""
+    for where, side in sides:
+        times, events = side["time"].to_numpy(float), side["event"].to_numpy(float) == 1
+        if events.sum() < MIN_PER_ARM:
+            continue
+        text, details = _exchanged(side, times, events, facts.manifest.get("data_cut"), policy)
+        common["details"] = common["details"] or details
+        exchanged = exchanged or (text and where + text)
     if exchanged:
         common["threshold_source"] = DataQualityPolicy.source("polarity_floor")
         return Finding(Verdict.BLOCK, f"{exchanged}: the censoring indicator looks exchanged", REMEDY, **common)

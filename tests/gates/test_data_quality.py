@@ -145,6 +145,13 @@ class TestOutcome:
         )
         assert checked(flipped, "DQ9").verdict is Verdict.BLOCK
 
+    def test_an_indicator_that_is_exchanged_in_the_new_extract_alone_is_found(self):
+        facts = release("renal_wilms")
+        flipped = with_frames(facts, test=facts.test.assign(event=(1 - facts.test["event"]).astype("int8")))
+        result = checked(flipped, "DQ9")
+        assert result.verdict is Verdict.BLOCK
+        assert "in test" in result.reason
+
     def test_an_order_that_few_patients_leave_to_chance_is_not_called_exchanged(self):
         facts = release("colon")
         late = facts.test.head(60).reset_index(drop=True)
