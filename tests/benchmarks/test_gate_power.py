@@ -30,8 +30,9 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Release:
 
 
 @pytest.mark.parametrize("one", FAULTS.values(), ids=lambda one: one.name)
-def test_the_right_checks_exist_in_the_gate_of_the_fault(one):
-    assert {REGISTER[id].gate for id in one.checks} == {one.gate}
+def test_the_right_checks_exist_and_the_first_is_in_the_gate_of_the_fault(one):
+    assert set(one.checks) <= set(REGISTER)
+    assert REGISTER[one.checks[0]].gate is one.gate
 
 
 def test_every_gate_has_faults_and_no_name_is_taken_twice():
