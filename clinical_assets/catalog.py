@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from clinical_assets.configuration import CatalogError, merge, read_yaml, validate
-from clinical_assets.gates.declarations import ChangePlan, ContextOfUse, DeclaredUse, TrialDesign
 from clinical_assets.gates.policy import GatePolicy
+from clinical_assets.gates.regulatory.declarations import ChangePlan, ContextOfUse, DeclaredUse, TrialDesign
 from clinical_assets.gates.verdict import Tier
 from clinical_assets.modeling.options import ModelOptions
 from clinical_assets.rollout.policy import RolloutPolicy

@@ -10,8 +10,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clinical_assets.gates.cdisc_core import Conformance, read_report
-from clinical_assets.gates.data_quality_policy import DataQualityPolicy
+from clinical_assets.gates.data_quality.cdisc_core import Conformance, read_report
+from clinical_assets.gates.data_quality.policy import DataQualityPolicy
 
 if TYPE_CHECKING:
     from clinical_assets.trials.sources.spec import SourceSpec

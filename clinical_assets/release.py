@@ -20,7 +20,7 @@ from clinical_assets.evidence.declared import DECLARED, declared_card
 from clinical_assets.foundation.canonical import sha256_directory, sha256_json
 from clinical_assets.foundation.home import Home
 from clinical_assets.gates.facts import AuditState, Predictions, ReleaseFacts, SignatureFact, SplitFacts
-from clinical_assets.gates.security_facts import EnvironmentFacts, SandboxRun
+from clinical_assets.gates.security.facts import EnvironmentFacts, SandboxRun
 from clinical_assets.gates.verdict import GateName, GateReport, Scope
 from clinical_assets.lineage import code_digest, commit, environment_digest
 from clinical_assets.references import ModelReference, VerdictReference
@@ -185,7 +185,7 @@ def standing_answer(known: VerdictReference, ledger_store: LedgerStore) -> Signe
 
 def environment_facts(cancer: CancerType) -> EnvironmentFacts:
     """What every release of this environment shares; the vulnerabilities are those of the imported snapshot."""
-    from clinical_assets.gates.supply_chain.environment import SNAPSHOT, collect
+    from clinical_assets.gates.security.supply_chain.environment import SNAPSHOT, collect
 
     home, configs, checkout = Home.from_env().root, configs_directory(), Path(__file__).parent.parent
     root = checkout if (checkout / "pyproject.toml").is_file() else configs.parent
@@ -194,7 +194,7 @@ def environment_facts(cancer: CancerType) -> EnvironmentFacts:
 
 def sandbox_run(directory: Path, digest: str, cancer: str, object_store: ObjectStore) -> SandboxRun:
     """What loading did under confinement; a clean run of these very bytes and this code is not made again."""
-    from clinical_assets.gates.sandbox.client import run_in_sandbox
+    from clinical_assets.gates.security.sandbox.client import run_in_sandbox
 
     key = sha256_json([digest, sha256_directory(directory), code_digest("gates", "modeling"), environment_digest()])
     known = object_store.recall("sandbox", cancer, key, SandboxRun)

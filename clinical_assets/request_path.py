@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from clinical_assets.gates.security_facts import ServedAnswer
+from clinical_assets.gates.security.facts import ServedAnswer
 
 if TYPE_CHECKING:
     from clinical_assets.modeling.artifact import Scorer

@@ -104,7 +104,7 @@ class TestEveryCohort:
     def test_its_content_is_pinned_and_passes_the_data_quality_gate(
         self, file: Path, configs: Path, tmp_path: Path
     ) -> None:
-        from clinical_assets.gates import data_quality
+        from clinical_assets.gates.data_quality import gate as data_quality
         from clinical_assets.release import data_facts
         from clinical_assets.trials.snapshot import SnapshotStore, ingest
         from resources.object_store import ObjectStore

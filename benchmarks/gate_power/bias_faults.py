@@ -12,8 +12,8 @@ from scipy.special import expit
 from benchmarks.gate_power.fault import Severity, fault, generator
 from benchmarks.gate_power.performance_faults import blurring, on_link
 from benchmarks.gate_power.releases import Release, with_frames, with_risk
-from clinical_assets.gates.evidence import taken
 from clinical_assets.gates.facts import ReleaseFacts
+from clinical_assets.gates.performance.evidence import taken
 from clinical_assets.gates.verdict import GateName
 from clinical_assets.trials.groups import NOT_REPORTED, sensitive_groups
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from benchmarks.gate_power.fault import Severity, fault, generator
 from benchmarks.gate_power.releases import Release, rescored, with_frames
-from clinical_assets.gates.drift import leading_features
+from clinical_assets.gates.data_quality.drift import leading_features
 from clinical_assets.gates.facts import ReleaseFacts
 from clinical_assets.gates.verdict import GateName
 from clinical_assets.trials.contract import Column

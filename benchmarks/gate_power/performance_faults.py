@@ -13,8 +13,8 @@ from benchmarks.gate_power.data_faults import measured
 from benchmarks.gate_power.fault import Severity, fault, generator
 from benchmarks.gate_power.releases import Release, rescored, with_risk
 from clinical_assets.evaluation import predict
-from clinical_assets.gates.evidence import taken
 from clinical_assets.gates.facts import Predictions, ReleaseFacts, TestLook
+from clinical_assets.gates.performance.evidence import taken
 from clinical_assets.gates.verdict import GateName
 
 GATE = GateName.PERFORMANCE

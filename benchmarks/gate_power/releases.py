@@ -15,8 +15,8 @@ import pandas as pd
 from clinical_assets.catalog import load_catalog
 from clinical_assets.evaluation import predict
 from clinical_assets.foundation.home import Home
-from clinical_assets.gates.evidence import taken
 from clinical_assets.gates.facts import Predictions, ReleaseFacts
+from clinical_assets.gates.performance.evidence import taken
 from clinical_assets.gates.policy import GatePolicy
 from clinical_assets.modeling.artifact import load_model
 from clinical_assets.modeling.model import FamilyModel

@@ -19,13 +19,13 @@ from benchmarks.gate_power.fault import Severity, fault, generator
 from benchmarks.gate_power.releases import Release, with_risk
 from clinical_assets.foundation.canonical import sha256_directory
 from clinical_assets.gates.facts import ReleaseFacts
-from clinical_assets.gates.security_facts import (
+from clinical_assets.gates.security.facts import (
     DeploymentFiles,
     EnvironmentFacts,
     RuleBreach,
     ServedAnswer,
 )
-from clinical_assets.gates.supply_chain import advisories, container_rules, lock_file, manifest_rules
+from clinical_assets.gates.security.supply_chain import advisories, container_rules, lock_file, manifest_rules
 from clinical_assets.gates.verdict import GateName
 
 GATE = GateName.SECURITY

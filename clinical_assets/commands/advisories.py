@@ -20,10 +20,10 @@ def advisories(
     its newest entry. Exit code 1 when an installed distribution has a critical vulnerability.
     """
     from clinical_assets.foundation.home import Home
-    from clinical_assets.gates.security_policy import SecurityPolicy
-    from clinical_assets.gates.supply_chain.advisories import import_snapshot, look_up
-    from clinical_assets.gates.supply_chain.distributions import installed
-    from clinical_assets.gates.supply_chain.environment import SNAPSHOT
+    from clinical_assets.gates.security.policy import SecurityPolicy
+    from clinical_assets.gates.security.supply_chain.advisories import import_snapshot, look_up
+    from clinical_assets.gates.security.supply_chain.distributions import installed
+    from clinical_assets.gates.security.supply_chain.environment import SNAPSHOT
 
     target = Home.from_env().prepare().root / SNAPSHOT
     taken = import_snapshot(file, target)

@@ -13,7 +13,7 @@ from clinical_assets.drafting.location import missing_texts
 from clinical_assets.drafting.names import SUBJECT, contract_name, words
 from clinical_assets.drafting.outcome import event_coding, event_rate, proposed_horizon
 from clinical_assets.drafting.proposals import Proposal, propose
-from clinical_assets.gates.leakage import largest_separation
+from clinical_assets.gates.performance.leakage import largest_separation
 from clinical_assets.gates.thresholds import PerformancePolicy
 from clinical_assets.trials.canonical_table import canonical_table
 from clinical_assets.trials.codes import codes

@@ -10,7 +10,7 @@ import pandas as pd
 
 from clinical_assets.drafting.errors import DraftError
 from clinical_assets.drafting.names import words
-from clinical_assets.gates.outcome_sanity import kaplan_meier_risk
+from clinical_assets.gates.data_quality.outcome_sanity import kaplan_meier_risk
 from clinical_assets.trials.codes import codes
 
 EVENT_WORDS = frozenset({

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from clinical_assets.drafting.names import is_sensitive, learnt_afterwards, words
-from clinical_assets.gates.identifiers import identifier_name, scan
+from clinical_assets.gates.regulatory.identifiers import identifier_name, scan
 from clinical_assets.gates.thresholds import RegulatoryPolicy
 from clinical_assets.trials.codes import codes
 from clinical_assets.trials.numeric import numbers

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clinical_assets.gates.evidence import OUT_OF_FOLD, TEST, aligned, events_by_horizon
+from clinical_assets.gates.performance.evidence import OUT_OF_FOLD, TEST, aligned, events_by_horizon
 from clinical_assets.modeling.outcomes import Outcomes
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from clinical_assets.gates.cohort_tables import row_flow, table_one
-from clinical_assets.gates.subgroup_table import subgroup_table
+from clinical_assets.gates.bias.subgroup_table import subgroup_table
+from clinical_assets.gates.data_quality.cohort_tables import row_flow, table_one
 from clinical_assets.trials.small_cells import HIDDEN, shown, shown_parts
 
 if TYPE_CHECKING:

@@ -12,16 +12,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clinical_assets.gates.history import Baseline, BundleState, ExportTable, PolicyLock, Reproduction
+from clinical_assets.gates.regulatory.history import Baseline, BundleState, ExportTable, PolicyLock, Reproduction
 from clinical_assets.gates.verdict import Scope, Tier
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from clinical_assets.gates.cdisc_core import Conformance
-    from clinical_assets.gates.declarations import DeclaredUse
-    from clinical_assets.gates.security_facts import EnvironmentFacts, SandboxRun, ServedAnswer
+    from clinical_assets.gates.data_quality.cdisc_core import Conformance
+    from clinical_assets.gates.regulatory.declarations import DeclaredUse
+    from clinical_assets.gates.security.facts import EnvironmentFacts, SandboxRun, ServedAnswer
     from clinical_assets.trials.contract import CohortContract
 
 

@@ -105,7 +105,7 @@ def looks(engine: Engine, known: dict[str, tuple[str, ScoreReference]], place: P
 def _look(cancer: str, filling: Filling, reference: ScoreReference, upto: int) -> Look:
     import numpy as np
 
-    from clinical_assets.gates.distances import categorical_drift
+    from clinical_assets.gates.data_quality.distances import categorical_drift
 
     drift = categorical_drift(np.asarray(reference.counts), np.asarray(filling.counts))
     size = "large" if drift.psi >= LARGE else "moved" if drift.psi >= MOVED else "as judged"

@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 from clinical_assets.evidence.measures import measures, of_100, weighted_auc
 from clinical_assets.evidence.patients import Unseen, unseen_patients
 from clinical_assets.evidence.proportions import greenwood, wilson
-from clinical_assets.gates.evidence import OUT_OF_FOLD, TEST
+from clinical_assets.gates.performance.evidence import OUT_OF_FOLD, TEST
 from clinical_assets.modeling.metrics.pairs import ConcordancePairs
 from clinical_assets.modeling.outcomes import Outcomes
 from clinical_assets.trials.small_cells import small_cells

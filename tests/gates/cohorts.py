@@ -26,9 +26,9 @@ from clinical_assets.gates.facts import (
     TestLook,
 )
 from clinical_assets.gates.policy import GatePolicy
-from clinical_assets.gates.sandbox.client import run_in_sandbox
-from clinical_assets.gates.security_facts import EnvironmentFacts
-from clinical_assets.gates.supply_chain.environment import collect
+from clinical_assets.gates.security.facts import EnvironmentFacts
+from clinical_assets.gates.security.sandbox.client import run_in_sandbox
+from clinical_assets.gates.security.supply_chain.environment import collect
 from clinical_assets.gates.verdict import CheckResult, GateReport
 from clinical_assets.modeling.artifact import load_scorer, publish_model
 from clinical_assets.modeling.options import ModelOptions

@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from clinical_assets.gates import performance  # noqa: F401  registers the checks
 from clinical_assets.gates.checks import REGISTER, Case
 from clinical_assets.gates.facts import Predictions, ReleaseFacts
+from clinical_assets.gates.performance import gate as performance  # noqa: F401  registers the checks
 from clinical_assets.gates.policy import GatePolicy
 from clinical_assets.gates.verdict import CheckResult
 

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
 
+from clinical_assets.gates.bias.group_audit import Audited, audited, calibrated
 from clinical_assets.gates.checks import REGISTER, Case
-from clinical_assets.gates.group_audit import Audited, audited, calibrated
 from clinical_assets.gates.policy import GatePolicy
 from clinical_assets.gates.verdict import Verdict
 from clinical_assets.modeling.curves import horizon_labels

@@ -17,12 +17,12 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from clinical_assets.foundation.canonical import sha256_directory
-from clinical_assets.gates import security
 from clinical_assets.gates.facts import ReleaseFacts
-from clinical_assets.gates.pickle_scan import pickles
-from clinical_assets.gates.sandbox.client import run_in_sandbox
-from clinical_assets.gates.security_policy import SecurityPolicy
-from clinical_assets.gates.skops_types import skops_types
+from clinical_assets.gates.security import gate as security
+from clinical_assets.gates.security.pickle_scan import pickles
+from clinical_assets.gates.security.policy import SecurityPolicy
+from clinical_assets.gates.security.sandbox.client import run_in_sandbox
+from clinical_assets.gates.security.skops_types import skops_types
 from clinical_assets.gates.verdict import CheckResult, Verdict
 
 from .cohorts import POLICY, found, release
@@ -72,7 +72,7 @@ class TestPickles:
         assert "posix.system" in stream.globals
 
     def test_an_archive_that_inflates_without_end_is_a_problem_not_a_crash(self, monkeypatch):
-        monkeypatch.setattr("clinical_assets.gates.pickle_scan.MOST_BYTES", 1 << 20)
+        monkeypatch.setattr("clinical_assets.gates.security.pickle_scan.MOST_BYTES", 1 << 20)
         assert "inflates beyond" in pickles("bomb", zipped({"zeros": b"\0" * (1 << 21)}))[0].problem
 
     def test_archives_nested_too_deep_are_a_problem(self):

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save as save_tensors
 
-from clinical_assets.gates import security
 from clinical_assets.gates.facts import ReleaseFacts
+from clinical_assets.gates.security import gate as security
 from clinical_assets.gates.verdict import CheckResult, Verdict
 from clinical_assets.modeling.artifact import load_model
 from clinical_assets.modeling.encoder import encode_columns, features_of

@@ -11,10 +11,7 @@ import pytest
 
 from clinical_assets.foundation.canonical import sha256_json
 from clinical_assets.foundation.clock import utc_iso
-from clinical_assets.gates import regulatory
 from clinical_assets.gates.checks import REGISTER
-from clinical_assets.gates.control_maps import AI_ACT, GMLP, evidence_for
-from clinical_assets.gates.declarations import ChangePlan, DeclaredUse, Estimand, TrialDesign
 from clinical_assets.gates.facts import (
     CHANGE,
     AuditState,
@@ -25,8 +22,11 @@ from clinical_assets.gates.facts import (
     Reproduction,
 )
 from clinical_assets.gates.policy import GatePolicy
-from clinical_assets.gates.policy_lock import policy_fault
-from clinical_assets.gates.reporting_items import CHAI, TRIPOD_AI
+from clinical_assets.gates.regulatory import gate as regulatory
+from clinical_assets.gates.regulatory.control_maps import AI_ACT, GMLP, evidence_for
+from clinical_assets.gates.regulatory.declarations import ChangePlan, DeclaredUse, Estimand, TrialDesign
+from clinical_assets.gates.regulatory.policy_lock import policy_fault
+from clinical_assets.gates.regulatory.reporting_items import CHAI, TRIPOD_AI
 from clinical_assets.gates.verdict import CheckResult, Verdict
 
 from .cohorts import NOW, POLICY, found, release

@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 from scipy.special import expit, logit
 
-from clinical_assets.gates import bias
-from clinical_assets.gates.bias import audited
+from clinical_assets.gates.bias import gate as bias
+from clinical_assets.gates.bias.gate import audited
+from clinical_assets.gates.bias.sensitivity import Audited, sensitivity_gaps
 from clinical_assets.gates.checks import Case
 from clinical_assets.gates.facts import ReleaseFacts
 from clinical_assets.gates.policy import GatePolicy
-from clinical_assets.gates.sensitivity import Audited, sensitivity_gaps
 from clinical_assets.gates.verdict import CheckResult, Verdict
 from clinical_assets.modeling.curves import censoring_curve, horizon_labels
 from clinical_assets.modeling.outcomes import Outcomes

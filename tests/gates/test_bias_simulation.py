@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from clinical_assets.gates import bias  # noqa: F401  registers the checks
+from clinical_assets.gates.bias import gate as bias  # noqa: F401  registers the checks
 from clinical_assets.gates.policy import GatePolicy
 
 from .simulated_audits import blocked, fair, group_with, observed

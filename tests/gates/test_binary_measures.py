@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, log_loss, roc_curve
 
-from clinical_assets.gates.binary_measures import average_precision, log_losses, sensitivity_at
+from clinical_assets.gates.performance.binary_measures import average_precision, log_losses, sensitivity_at
 from clinical_assets.gates.verdict import Verdict
 
 from .cohorts import POLICY, release, select, with_frames, with_risk

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from clinical_assets.conformance import conformance_of
-from clinical_assets.gates.cdisc_core import Conformance, read_report
-from clinical_assets.gates.data_quality_policy import DataQualityPolicy
+from clinical_assets.gates.data_quality.cdisc_core import Conformance, read_report
+from clinical_assets.gates.data_quality.policy import DataQualityPolicy
 from clinical_assets.gates.verdict import Verdict
 from clinical_assets.trials.sources.spec import SourceSpec
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from clinical_assets.gates.clinical_utility import net_benefits
+from clinical_assets.gates.performance.clinical_utility import net_benefits
 from clinical_assets.gates.verdict import Verdict
 from clinical_assets.modeling.metrics.usefulness import net_benefit
 from clinical_assets.modeling.outcomes import Outcomes

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clinical_assets.gates.cohort_tables import _suppressed, by_column, row_flow, table_one
+from clinical_assets.gates.data_quality.cohort_tables import _suppressed, by_column, row_flow, table_one
 
 from .cohorts import cohort
 

@@ -10,8 +10,8 @@ import pytest
 from lifelines import KaplanMeierFitter
 from lifelines.utils import median_survival_times
 
-from clinical_assets.gates.duplicates import near_pairs_between
-from clinical_assets.gates.outcome_sanity import kaplan_meier_median
+from clinical_assets.gates.data_quality.duplicates import near_pairs_between
+from clinical_assets.gates.data_quality.outcome_sanity import kaplan_meier_median
 from clinical_assets.gates.verdict import Verdict
 
 from .cohorts import POLICY, checked, cohort, with_frames

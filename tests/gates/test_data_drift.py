@@ -11,11 +11,11 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import chi2_contingency, wasserstein_distance
 
 from clinical_assets.catalog import load_catalog
-from clinical_assets.gates import data_quality
-from clinical_assets.gates.distances import categorical_drift, numeric_drift
-from clinical_assets.gates.drift import domain_auc, leading_features
-from clinical_assets.gates.outcome_shift import difference, event_rates, proportion
-from clinical_assets.gates.reference_cohort import Comparison
+from clinical_assets.gates.data_quality import gate as data_quality
+from clinical_assets.gates.data_quality.distances import categorical_drift, numeric_drift
+from clinical_assets.gates.data_quality.drift import domain_auc, leading_features
+from clinical_assets.gates.data_quality.outcome_shift import difference, event_rates, proportion
+from clinical_assets.gates.data_quality.reference_cohort import Comparison
 from clinical_assets.gates.verdict import Verdict
 from clinical_assets.release import champion_training_frame
 from resources.object_store import ObjectStore

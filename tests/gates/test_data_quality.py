@@ -9,9 +9,9 @@ import pytest
 from lifelines import KaplanMeierFitter
 
 from clinical_assets.catalog import load_catalog
-from clinical_assets.gates import data_quality
-from clinical_assets.gates.duplicates import pairs_between, pairs_within
-from clinical_assets.gates.outcome_sanity import kaplan_meier_risk
+from clinical_assets.gates.data_quality import gate as data_quality
+from clinical_assets.gates.data_quality.duplicates import pairs_between, pairs_within
+from clinical_assets.gates.data_quality.outcome_sanity import kaplan_meier_risk
 from clinical_assets.gates.verdict import Verdict
 from clinical_assets.trials.snapshot import SnapshotStore, ingest
 

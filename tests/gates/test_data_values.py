@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from clinical_assets.gates import data_quality
-from clinical_assets.gates.category_changes import category_counts
-from clinical_assets.gates.column_sanity import identifier_auc
-from clinical_assets.gates.duplicates import expected_equal_pairs
+from clinical_assets.gates.data_quality import gate as data_quality
+from clinical_assets.gates.data_quality.category_changes import category_counts
+from clinical_assets.gates.data_quality.column_sanity import identifier_auc
+from clinical_assets.gates.data_quality.duplicates import expected_equal_pairs
+from clinical_assets.gates.data_quality.reference_cohort import Comparison
+from clinical_assets.gates.data_quality.unit_conversion import conversions
 from clinical_assets.gates.facts import ReleaseFacts
 from clinical_assets.gates.policy import GatePolicy
-from clinical_assets.gates.reference_cohort import Comparison
-from clinical_assets.gates.unit_conversion import conversions
 from clinical_assets.gates.verdict import Verdict
 
 from .cohorts import POLICY, checked, cohort, found, with_contract, with_frames

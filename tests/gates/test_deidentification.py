@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from clinical_assets.gates import regulatory
-from clinical_assets.gates.disclosure import fine_details, small_cells
 from clinical_assets.gates.facts import BundleState, ExportTable, ReleaseFacts
-from clinical_assets.gates.free_text import free_text_columns
+from clinical_assets.gates.regulatory import gate as regulatory
+from clinical_assets.gates.regulatory.disclosure import fine_details, small_cells
+from clinical_assets.gates.regulatory.free_text import free_text_columns
 from clinical_assets.gates.verdict import CheckResult, Verdict
 
 from .cohorts import POLICY, found, release, with_contract, with_frames

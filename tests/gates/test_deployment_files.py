@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
-from clinical_assets.gates import security
 from clinical_assets.gates.policy import GatePolicy
-from clinical_assets.gates.supply_chain import container_rules, manifest_rules
-from clinical_assets.gates.supply_chain.environment import collect
+from clinical_assets.gates.security import gate as security
+from clinical_assets.gates.security.supply_chain import container_rules, manifest_rules
+from clinical_assets.gates.security.supply_chain.environment import collect
 from clinical_assets.gates.verdict import CheckResult, Verdict
 
 from .cohorts import POLICY, environment, found, release

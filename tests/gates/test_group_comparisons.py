@@ -6,14 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from clinical_assets.gates import bias  # noqa: F401  registers the checks
+from clinical_assets.gates.bias import gate as bias  # noqa: F401  registers the checks
+from clinical_assets.gates.bias.group_audit import Audited, quantile
+from clinical_assets.gates.bias.group_calibration import Level, group_calibration
+from clinical_assets.gates.bias.group_discrimination import concordance_gaps
+from clinical_assets.gates.bias.group_net_benefit import net_benefit
+from clinical_assets.gates.bias.sensitivity import _at_event_rate, sensitivity_gaps
 from clinical_assets.gates.checks import REGISTER
-from clinical_assets.gates.group_audit import Audited, quantile
-from clinical_assets.gates.group_calibration import Level, group_calibration
-from clinical_assets.gates.group_discrimination import concordance_gaps
-from clinical_assets.gates.group_net_benefit import net_benefit
 from clinical_assets.gates.policy import GatePolicy
-from clinical_assets.gates.sensitivity import _at_event_rate, sensitivity_gaps
 from clinical_assets.gates.verdict import CheckResult, Verdict
 from clinical_assets.modeling.curves import horizon_labels
 from clinical_assets.modeling.metrics import usefulness
@@ -135,7 +135,7 @@ class TestConcordance:
         assert gap["own"] == pytest.approx(expected, rel=1e-4)
 
     def test_a_large_group_is_sampled_and_not_squared(self, monkeypatch, labels):
-        from clinical_assets.gates import group_discrimination
+        from clinical_assets.gates.bias import group_discrimination
 
         whole = concordance_gaps(labels, POLICY.bias)
         monkeypatch.setattr(group_discrimination, "LARGEST", 200)

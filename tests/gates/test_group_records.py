@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from scipy.special import expit, logit
 
-from clinical_assets.gates import bias
-from clinical_assets.gates.declarations import ContextOfUse, DeclaredUse
+from clinical_assets.gates.bias import gate as bias
+from clinical_assets.gates.bias.group_records import log_rank
 from clinical_assets.gates.facts import ReleaseFacts
-from clinical_assets.gates.group_records import log_rank
+from clinical_assets.gates.regulatory.declarations import ContextOfUse, DeclaredUse
 from clinical_assets.gates.verdict import CheckResult, Verdict
 from clinical_assets.trials.target_population import TargetPopulation
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from clinical_assets.gates.facts import Predictions, TestLook
-from clinical_assets.gates.horizon import time_scale
+from clinical_assets.gates.performance.horizon import time_scale
 from clinical_assets.gates.verdict import Verdict
 
 from .cohorts import POLICY, release

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from clinical_assets.gates.leakage_signs import category_shares
+from clinical_assets.gates.performance.leakage_signs import category_shares
 from clinical_assets.gates.policy import GatePolicy
 from clinical_assets.gates.verdict import Verdict
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from clinical_assets.gates import security
 from clinical_assets.gates.facts import ReleaseFacts
-from clinical_assets.gates.membership import loss_attack
+from clinical_assets.gates.security import gate as security
+from clinical_assets.gates.security.membership import loss_attack
 from clinical_assets.gates.verdict import CheckResult, Verdict
 
 from .cohorts import POLICY, found, release

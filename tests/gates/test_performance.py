@@ -7,11 +7,11 @@ import pytest
 from scipy.special import expit, logit
 from sklearn.metrics import roc_auc_score
 
-from clinical_assets.gates import performance
 from clinical_assets.gates.checks import Case
-from clinical_assets.gates.evidence import evidence_sets
 from clinical_assets.gates.facts import ReleaseFacts
-from clinical_assets.gates.leakage import _separation
+from clinical_assets.gates.performance import gate as performance
+from clinical_assets.gates.performance.evidence import evidence_sets
+from clinical_assets.gates.performance.leakage import _separation
 from clinical_assets.gates.policy import GatePolicy
 from clinical_assets.gates.verdict import CheckResult, Verdict
 from clinical_assets.modeling.curves import HorizonLabels

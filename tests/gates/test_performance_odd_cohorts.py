@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from clinical_assets.gates import performance
+from clinical_assets.gates.performance import gate as performance
 from clinical_assets.gates.policy import GatePolicy
 from clinical_assets.gates.verdict import Verdict
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy.stats import kstest
 
-from clinical_assets.gates import security
 from clinical_assets.gates.facts import ReleaseFacts
-from clinical_assets.gates.poisoning import contribution
+from clinical_assets.gates.security import gate as security
+from clinical_assets.gates.security.poisoning import contribution
 from clinical_assets.gates.verdict import CheckResult, Verdict
 
 from .cohorts import POLICY, found, release

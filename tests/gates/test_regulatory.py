@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from clinical_assets.foundation.clock import utc_iso
-from clinical_assets.gates import regulatory
 from clinical_assets.gates.facts import AuditState, ReleaseFacts, SignatureFact, VerifiedApproval
-from clinical_assets.gates.identifiers import identifier_name, scan
+from clinical_assets.gates.regulatory import gate as regulatory
+from clinical_assets.gates.regulatory.identifiers import identifier_name, scan
 from clinical_assets.gates.verdict import CheckResult, Verdict
 from clinical_assets.trials.placeholder import TO_BE_COMPLETED
 

@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from clinical_assets.gates import security
 from clinical_assets.gates.facts import ReleaseFacts
 from clinical_assets.gates.policy import GatePolicy
-from clinical_assets.gates.request_bodies import bad_requests, body, typical_row
-from clinical_assets.gates.security_facts import ServedAnswer
+from clinical_assets.gates.security import gate as security
+from clinical_assets.gates.security.facts import ServedAnswer
+from clinical_assets.gates.security.request_bodies import bad_requests, body, typical_row
 from clinical_assets.gates.verdict import CheckResult, Verdict
 
 from .cohorts import POLICY, found, release, with_contract

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from clinical_assets.gates import security
-from clinical_assets.gates.sandbox.client import run_in_sandbox
-from clinical_assets.gates.sandbox.confined import confine
-from clinical_assets.gates.security_facts import SandboxRun
+from clinical_assets.gates.security import gate as security
+from clinical_assets.gates.security.facts import SandboxRun
+from clinical_assets.gates.security.sandbox.client import run_in_sandbox
+from clinical_assets.gates.security.sandbox.confined import confine
 from clinical_assets.gates.verdict import CheckResult, Verdict
 
 from .cohorts import POLICY, found, release
@@ -71,7 +71,7 @@ def test_everything_but_reading_its_directory_is_refused_and_noted(action, tmp_p
 def test_a_call_that_python_does_not_see_is_refused_by_the_filter(tmp_path):
     code = (
         "import ctypes, socket; libc = ctypes.CDLL(None, use_errno=True)\n"
-        "from clinical_assets.gates.sandbox import seccomp\n"
+        "from clinical_assets.gates.security.sandbox import seccomp\n"
         "before = libc.socket(2, 1, 0) >= 0; installed = seccomp.install()\n"
         "print(before, installed, libc.socket(2, 1, 0), ctypes.get_errno())"
     )

@@ -12,8 +12,8 @@ import pytest
 from safetensors.numpy import save as save_tensors
 
 from clinical_assets.foundation.canonical import sha256_directory
-from clinical_assets.gates import security
 from clinical_assets.gates.facts import ReleaseFacts
+from clinical_assets.gates.security import gate as security
 from clinical_assets.gates.verdict import CheckResult, Verdict
 
 from .cohorts import POLICY, found, release

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
-from clinical_assets.gates.simultaneous import BOTH, Estimate, evidence_above, evidence_below, pooled
+from clinical_assets.gates.performance.simultaneous import BOTH, Estimate, evidence_above, evidence_below, pooled
 
 
 def test_the_joint_interval_is_students_at_the_shared_out_level():

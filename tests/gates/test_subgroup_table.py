@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from clinical_assets.foundation.canonical import canonical_json
-from clinical_assets.gates import bias
+from clinical_assets.gates.bias import gate as bias
+from clinical_assets.gates.bias.subgroup_table import METHODS, SubgroupTable, forest_plot, subgroup_table
 from clinical_assets.gates.checks import _plain
-from clinical_assets.gates.subgroup_table import METHODS, SubgroupTable, forest_plot, subgroup_table
 from clinical_assets.gates.verdict import Verdict
 from clinical_assets.modeling.metrics.discrimination import uno_c
 from clinical_assets.modeling.outcomes import Outcomes

@@ -17,13 +17,13 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from clinical_assets.catalog import configs_directory
-from clinical_assets.gates import security
-from clinical_assets.gates.security_facts import Distribution, EnvironmentFacts, LockFile
-from clinical_assets.gates.supply_chain import lock_file, sbom
-from clinical_assets.gates.supply_chain.advisories import AdvisoryError, affects, import_snapshot, look_up
-from clinical_assets.gates.supply_chain.cvss import base_score
-from clinical_assets.gates.supply_chain.distributions import copyleft, installed
-from clinical_assets.gates.supply_chain.secrets import scan_files, scan_text
+from clinical_assets.gates.security import gate as security
+from clinical_assets.gates.security.facts import Distribution, EnvironmentFacts, LockFile
+from clinical_assets.gates.security.supply_chain import lock_file, sbom
+from clinical_assets.gates.security.supply_chain.advisories import AdvisoryError, affects, import_snapshot, look_up
+from clinical_assets.gates.security.supply_chain.cvss import base_score
+from clinical_assets.gates.security.supply_chain.distributions import copyleft, installed
+from clinical_assets.gates.security.supply_chain.secrets import scan_files, scan_text
 from clinical_assets.gates.verdict import CheckResult, Verdict
 
 from .cohorts import NOW, POLICY, environment, found, release
@@ -93,7 +93,7 @@ class TestKnownVulnerabilities:
 
     @pytest.fixture(autouse=True)
     def _today(self, monkeypatch):
-        monkeypatch.setattr("clinical_assets.gates.supply_chain.advisories.time.time", lambda: NOW)
+        monkeypatch.setattr("clinical_assets.gates.security.supply_chain.advisories.time.time", lambda: NOW)
 
     @pytest.mark.parametrize(
         ("severity", "verdict"), [(CRITICAL, Verdict.BLOCK), (HIGH, Verdict.WARN), ([], Verdict.WARN)]
@@ -286,7 +286,9 @@ class TestSecrets:
         assert scan_files(files, cache).found == ()
         (tmp_path / "a.py").write_text(CREDENTIALS["aws.py"])
         assert [one.line for one in scan_files(files, cache).found] == [1]
-        monkeypatch.setattr("clinical_assets.gates.supply_chain.secrets.scan_text", lambda *_: pytest.fail("scanned"))
+        monkeypatch.setattr(
+            "clinical_assets.gates.security.supply_chain.secrets.scan_text", lambda *_: pytest.fail("scanned")
+        )
         assert [one.place for one in scan_files({"b.py": tmp_path / "a.py"}, cache).found] == ["b.py"]
 
 

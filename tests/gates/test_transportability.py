@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from clinical_assets.gates.performance.simultaneous import Estimate
+from clinical_assets.gates.performance.transportability import cochran_q
 from clinical_assets.gates.policy import GatePolicy
-from clinical_assets.gates.simultaneous import Estimate
-from clinical_assets.gates.transportability import cochran_q
 from clinical_assets.gates.verdict import Verdict
 
 from .cohorts import POLICY, release

@@ -11,7 +11,7 @@ from lifelines import KaplanMeierFitter
 from lifelines.utils import concordance_index
 
 from clinical_assets.catalog import CancerType, load_catalog
-from clinical_assets.gates.duplicates import pairs_between
+from clinical_assets.gates.data_quality.duplicates import pairs_between
 from clinical_assets.trials.errors import SourceError
 from clinical_assets.trials.schema import pandera_schema
 from clinical_assets.trials.snapshot import Snapshot, SnapshotStore, ingest

@@ -1,0 +1,1 @@
+"""Gate 2, model performance."""

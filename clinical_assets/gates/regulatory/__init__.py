@@ -1,0 +1,1 @@
+"""Gate 4, regulatory evidence."""
