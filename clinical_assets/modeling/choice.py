@@ -9,12 +9,15 @@ import numpy as np
 
 from clinical_assets.modeling.calibration import Recalibration, from_link, recalibrate
 from clinical_assets.modeling.curves import censoring_curve
+from clinical_assets.modeling.folds import stratified_sample
 from clinical_assets.modeling.metrics.pairs import ConcordancePairs
 from clinical_assets.modeling.model import TITLES
 from clinical_assets.modeling.options import FLOOR, Family
 from clinical_assets.modeling.outcomes import Outcomes
 from clinical_assets.modeling.stacking import held_out_likelihood, pool_weights
 
+SCORED_ROWS = 5_000
+"""Held-out subjects of a fold whose pairs are compared; the choice itself rests on the likelihood of all of them."""
 FLOOR_SHARE = 0.75
 """Of the prior of the pool's weights; the other members share the rest."""
 LEAST_WEIGHT = 0.02
@@ -159,7 +162,9 @@ def _trial(context: Context, family: Family, link: np.ndarray) -> Trial:
     censoring = censoring_curve(outcomes) if outcomes.kind == "survival" else None
     scores = []
     for k in np.unique(context.fold):
-        rows = context.fold == k
+        rows = np.flatnonzero(context.fold == k)
+        if len(rows) > SCORED_ROWS:
+            rows = rows[stratified_sample(outcomes.take(rows), SCORED_ROWS, seed=0)]
         try:
             pairs = ConcordancePairs.of(outcomes.take(rows), context.horizon, censoring)
         except ValueError:
