@@ -16,6 +16,7 @@ from clinical_assets.cli import app
 from clinical_assets.drafting.location import declared_source
 from clinical_assets.trials.column import Column
 from clinical_assets.trials.sources.kinds import KINDS, kind_reader
+from clinical_assets.trials.target_population import TargetPopulation
 
 GUIDE = (Path(__file__).parent.parent / "docs" / "bring-your-own-trial.md").read_text()
 
@@ -29,7 +30,8 @@ def commands() -> list[list[str]]:
     return [shlex.split(line)[1:] for line in lines]
 
 
-SOURCES = [block for block in blocks("yaml") if "source:" in block]
+PARSED = [(block, yaml.safe_load(block)) for block in blocks("yaml")]
+SOURCES = [block for block, content in PARSED if "source" in content]
 
 
 @pytest.mark.parametrize("excerpt", SOURCES, ids=lambda text: yaml.safe_load(text)["source"]["kind"])
@@ -48,8 +50,13 @@ def test_the_guide_shows_every_kind_that_users_can_declare() -> None:
 
 
 def test_every_column_in_the_guide_is_valid() -> None:
-    columns = [entry for block in blocks("yaml") if block not in SOURCES for entry in yaml.safe_load(block)]
+    columns = [entry for _, content in PARSED if isinstance(content, list) for entry in content]
     assert len([Column.model_validate(column) for column in columns]) == 3
+
+
+def test_the_population_in_the_guide_is_valid() -> None:
+    (declared,) = (content["context_of_use"] for _, content in PARSED if "context_of_use" in content)
+    assert TargetPopulation.model_validate(declared["target_population"]).mix
 
 
 @pytest.mark.parametrize("arguments", commands(), ids=" ".join)

@@ -16,6 +16,7 @@ from .conftest import World
 @pytest.fixture
 def told(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     """A rollout that was rolled back by a person, beside one that is open."""
+    monkeypatch.setattr("clinical_assets.commands.rollouts.console._width", 220)
     monkeypatch.setenv("CLINICAL_HOME", str(tmp_path))
     monkeypatch.setenv("CLINICAL_DATABASE_URL", f"sqlite:///{tmp_path / 'ledger.db'}")
     world.open()
@@ -29,7 +30,7 @@ def told(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World
 
 
 def run(*arguments: str, code: int = 0) -> str:
-    done = CliRunner(env={"COLUMNS": "220"}).invoke(app, list(arguments), catch_exceptions=False)
+    done = CliRunner().invoke(app, list(arguments), catch_exceptions=False)
     assert done.exit_code == code, done.output
     return done.output
 
