@@ -54,15 +54,18 @@ def test_uno_equals_torchsurv_under_the_same_weights(colon) -> None:
 
 @pytest.mark.parametrize("decimals", [0, 6])
 @pytest.mark.parametrize("block", [1, 7, 1000])
-def test_uno_without_the_matrix_equals_uno_with_it(monkeypatch: pytest.MonkeyPatch, block: int, decimals: int) -> None:
+def test_concordance_without_the_matrix_equals_that_with_it(
+    monkeypatch: pytest.MonkeyPatch, block: int, decimals: int
+) -> None:
     rng = np.random.default_rng(block)
     died, left = rng.exponential(10.0, 300).round(decimals), rng.uniform(1.0, 20.0, 300).round(decimals)
     outcomes = Outcomes.survival(np.minimum(died, left) + 1.0, died <= left)
     risk = rng.normal(size=300).round(1)
-    expected = uno_c(outcomes, risk, 12.0)
+    uno, harrell = uno_c(outcomes, risk, 12.0), harrell_c(outcomes, risk)
     monkeypatch.setattr("clinical_assets.modeling.metrics.discrimination.MATRIX_ROWS", 10)
     monkeypatch.setattr("clinical_assets.modeling.metrics.discrimination.BLOCK", block)
-    assert uno_c(outcomes, risk, 12.0) == pytest.approx(expected, abs=1e-6)
+    assert uno_c(outcomes, risk, 12.0) == pytest.approx(uno, abs=1e-6)
+    assert harrell_c(outcomes, risk) == pytest.approx(harrell, abs=1e-9)
 
 
 def test_uno_moves_with_its_horizon(cohort) -> None:

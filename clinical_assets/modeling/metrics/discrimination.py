@@ -16,7 +16,7 @@ BLOCK = 1_000
 
 
 def harrell_c(outcomes: Outcomes, risk: np.ndarray) -> float:
-    """Harrell's concordance of `risk` (n,) with survival outcomes, by greenwood.
+    """Harrell's concordance of `risk` (n,) with survival outcomes, by greenwood; of many rows without a matrix.
 
     Raises:
         TypeError: binary outcomes.
@@ -24,6 +24,9 @@ def harrell_c(outcomes: Outcomes, risk: np.ndarray) -> float:
     """
     import greenwood
 
+    if outcomes.n > MATRIX_ROWS:  # a patient censored on the day of an event was seen longer
+        seen = np.where(outcomes.flag, outcomes.times(), np.nextafter(outcomes.times(), np.inf))
+        return _ranked(seen, np.asarray(risk), outcomes.flag.astype(np.float64))
     return float(greenwood.concordance_index(greenwood.Surv(outcomes.times(), event=outcomes.flag.astype(int)), risk))
 
 
