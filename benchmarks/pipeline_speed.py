@@ -13,20 +13,29 @@ import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
+from benchmarks import tables
 from benchmarks.large_cohort import write_cohort
 from benchmarks.measured_process import Cost, measure, single_threaded
+from benchmarks.tables import Row, Section
 from clinical_assets.catalog import load_catalog
 from clinical_assets.foundation.files import write_atomic
 
 ROOT = Path(__file__).parent.parent
 CLINICAL = str(Path(sys.executable).with_name("clinical"))
+INTRODUCTION = (
+    "From raw trial data to a signed verdict with all five gates: {cancers} cancer types, {machine[cores]} cores, "
+    "Python {machine[python]}."
+)
+NOTE = (
+    "Peak: resident memory of all processes together. Cold: a new process for each cancer type, one after the other, "
+    "as scripts would run; where only some were measured, their mean times the number of types."
+)
 console = Console(stderr=True, highlight=False)
 
 
@@ -94,26 +103,25 @@ class Benchmark:
         if cost.exit_code:
             console.print(cost.output[-2000:])
 
-    def table(self) -> Table:
-        table = Table("what", "wall s", "CPU s", "peak MiB", title="Pipeline speed", title_justify="left")
+    def sections(self) -> list[Section]:
+        return [Section("Costs", NOTE, ("what", "wall s", "CPU s", "peak MiB"), list(self._rows()))]
 
-        def add(what: str, row: dict[str, float]) -> None:
-            failed = f" (failed, exit {row['exit_code']})" if row["exit_code"] else ""
-            table.add_row(what + failed, f"{row['wall_s']:.1f}", f"{row['cpu_s']:.1f}", f"{row['peak_mib']:.0f}")
-
+    def _rows(self) -> Iterator[Row]:
         for part in ("warm", "unchanged"):
             if part in self.figures:
-                add(f"{part}, {len(self.cancers)} cancer types", self.figures[part])
+                yield _row(f"{part}, {self.figures['cancers']} cancer types", self.figures[part])
         if cold := self.figures.get("cold"):
-            table.add_row(f"cold, one by one ({cold['sampled']} measured)", f"{cold['all_one_by_one_s']:.0f}", "", "")
+            yield f"cold, one by one ({cold['sampled']} measured)", f"{cold['all_one_by_one_s']:.0f}", "", ""
             if "warm" in self.figures:
-                table.add_row(
-                    "cold / warm", f"{cold['all_one_by_one_s'] / self.figures['warm']['wall_s']:.1f}x", "", ""
-                )
+                yield "cold / warm", f"{cold['all_one_by_one_s'] / self.figures['warm']['wall_s']:.1f}x", "", ""
         for part, unit in (("partitions", "cancer types"), ("rows", "rows x 30")):
             for size, row in self.figures.get(part, {}).items():
-                add(f"{size} {unit}", row)
-        return table
+                yield _row(f"{size} {unit}", row)
+
+
+def _row(what: str, cost: dict[str, float]) -> Row:
+    failed = f" (failed, exit {cost['exit_code']})" if cost["exit_code"] else ""
+    return what + failed, f"{cost['wall_s']:.1f}", f"{cost['cpu_s']:.1f}", f"{cost['peak_mib']:.0f}"
 
 
 def main() -> int:
@@ -133,9 +141,11 @@ def main() -> int:
             part()
             arguments.out.mkdir(parents=True, exist_ok=True)
             write_atomic(arguments.out / "pipeline_speed.json", json.dumps(benchmark.figures, indent=2).encode())
+            page = tables.markdown("Pipeline speed", INTRODUCTION.format(**benchmark.figures), benchmark.sections())
+            write_atomic(arguments.out / "pipeline_speed.md", page.encode())
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    Console(highlight=False).print(benchmark.table())
+    tables.show(benchmark.sections(), Console(highlight=False))
     return 0
 
 

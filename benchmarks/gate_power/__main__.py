@@ -17,9 +17,10 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from benchmarks import tables
 from benchmarks.gate_power.fault import FAULTS, Severity
 from benchmarks.gate_power.releases import build, standing
-from benchmarks.gate_power.report import markdown, show
+from benchmarks.gate_power.report import markdown, sections
 from benchmarks.gate_power.running import Record, Task, run
 from benchmarks.gate_power.summary import Summary
 from clinical_assets.catalog import load_catalog
@@ -74,7 +75,7 @@ def main(
         for record in _finished(tasks, jobs):  # written each time: an interrupted run keeps what it has
             summary = Summary(sorted([*summary.records, record], key=lambda one: one.slug))
             _write(summary, out, time.time() - started)
-    show(summary, console)
+    tables.show(sections(summary), console)
     console.print(f"{out}/gate_power.json, .md, .svg; {time.time() - started:.0f} s")
     raise typer.Exit(1 if any(record.problem for record in summary.records) else 0)
 

@@ -4,25 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
+from benchmarks import tables
 from benchmarks.gate_power.fault import FAULTS, Severity
 from benchmarks.gate_power.summary import Case, Share, Summary, kept, named, stopped
+from benchmarks.tables import Section
 from clinical_assets.gates.verdict import GateName
-
-Row = Sequence[str]
-
-
-@dataclass(frozen=True)
-class Section:
-    title: str
-    note: str
-    header: Row
-    rows: Sequence[Row]
 
 
 def sections(summary: Summary) -> Iterator[Section]:
@@ -36,33 +24,14 @@ def sections(summary: Summary) -> Iterator[Section]:
 
 def markdown(summary: Summary) -> str:
     cohorts = sorted({case["cancer"] for case in summary.cases})
-    lines = [
-        "# Power of the five gates",
-        "",
+    introduction = (
         f"{len(FAULTS)} faults, each injected at three severities into real releases ({', '.join(cohorts)}), beside "
         "clean releases of every cancer type and clean twins (an even draw of 85 % of the patients of either side). "
         "A fault is *named* when a check that ought to find it blocks, *stopped* when any check blocks that let the "
         "clean release pass, *kept* when it is stopped or a required check became inconclusive. The own gate of a "
-        "fault is asked first, the others only while nothing blocks.",
-    ]
-    for section in sections(summary):
-        lines += ["", f"## {section.title}", "", section.note, "", _line(section.header)]
-        lines.append(_line(["---"] * len(section.header)))
-        lines += [_line(row) for row in section.rows]
-    return "\n".join(lines) + "\n"
-
-
-def show(summary: Summary, console: Console) -> None:
-    for section in sections(summary):
-        table = Table(*section.header, title=section.title, caption=section.note, title_justify="left",
-                      caption_justify="left")  # fmt: skip
-        for row in section.rows:
-            table.add_row(*row)
-        console.print(table)
-
-
-def _line(cells: Row) -> str:
-    return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
+        "fault is asked first, the others only while nothing blocks."
+    )
+    return tables.markdown("Power of the five gates", introduction, sections(summary))
 
 
 def _share(cases: Sequence[Case], test: Callable[[Case], bool]) -> str:

@@ -9,11 +9,12 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, track
 
+from benchmarks import tables
 from benchmarks.model_quality.cohorts import Subjects, load_cohort
 from benchmarks.model_quality.comparison import Summary, summarise
 from benchmarks.model_quality.evaluation import Plan, key
 from benchmarks.model_quality.procedures import ALL
-from benchmarks.model_quality.report import markdown, show
+from benchmarks.model_quality.report import markdown, sections
 from benchmarks.model_quality.results import Results, ResultsError, sole_writer
 from benchmarks.model_quality.running import Job, run_jobs
 from clinical_assets.catalog import load_catalog
@@ -106,7 +107,7 @@ def _run(results: Results, jobs: list[Job], processes: int) -> None:
 
 
 def _publish(summary: Summary, results: Results, out: Path) -> None:
-    show(summary, console)
+    tables.show(sections(summary), console)
     write_atomic(out / "model_quality.md", markdown(summary, results).encode())
     if summary.contests:
         from benchmarks.model_quality.figure import forest_plot

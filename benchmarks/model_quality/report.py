@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
+from benchmarks import tables
 from benchmarks.model_quality.comparison import COMPARED, ERROR, Contest, Standing, Summary
 from benchmarks.model_quality.procedures import NULL, PEERS, PLATFORM, TITLES
 from benchmarks.model_quality.published import Published, published
 from benchmarks.model_quality.results import Results
-
-Row = Sequence[str]
-
-
-@dataclass(frozen=True)
-class Section:
-    """A titled table with a sentence on how to read it."""
-
-    title: str
-    note: str
-    header: Row
-    rows: Sequence[Row]
+from benchmarks.tables import Row, Section
 
 
 def sections(summary: Summary) -> Iterator[Section]:
@@ -44,34 +31,14 @@ def markdown(summary: Summary, results: Results) -> str:
     """The whole report."""
     plan = results.plan
     whose = "all subjects" if plan["subjects"] == "all" else "the training split"
-    lines = [
-        "# Model quality",
-        "",
+    introduction = (
         f"Every procedure learns on the same {plan['folds']} folds of {whose} of a cohort, stratified by event before "
         f"the horizon; {plan['repeats']} repeats, above {plan['large']} subjects one. The primary measure is Uno's C "
         "truncated at the horizon, or the AUROC. ▲ and ▼ mark where the platform is better or worse than the peer "
         "beyond the 95 % interval (corrected resampled t-test, Nadeau & Bengio 2003); ▲▲ and ▼▼ after Holm over the "
-        "cohorts.",
-    ]
-    for section in sections(summary):
-        lines += ["", f"## {section.title}", "", section.note, "", _markdown_row(section.header)]
-        lines.append(_markdown_row(["---"] * len(section.header)))
-        lines += [_markdown_row(row) for row in section.rows]
-    return "\n".join(lines) + "\n"
-
-
-def show(summary: Summary, console: Console) -> None:
-    for section in sections(summary):
-        table = Table(title=section.title, caption=section.note, title_justify="left", caption_justify="left")
-        for position, name in enumerate(section.header):
-            table.add_column(name, justify="left" if position == 0 else "right", overflow="fold")
-        for row in section.rows:
-            table.add_row(*row)
-        console.print(table)
-
-
-def _markdown_row(cells: Row) -> str:
-    return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
+        "cohorts."
+    )
+    return tables.markdown("Model quality", introduction, sections(summary))
 
 
 def _contests(summary: Summary) -> Section:

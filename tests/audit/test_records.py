@@ -107,7 +107,7 @@ def test_a_blocking_or_crashed_check_grants_nothing(local_store: RecordStore, ch
 
 def test_a_gate_without_checks_grants_nothing(local_store: RecordStore) -> None:
     issue(local_store, reports=[report.model_copy(update={"checks": ()}) for report in reports()])
-    _refusal(local_store)
+    assert "the bias gate ran or required no check" in _refusal(local_store)
 
 
 def test_a_required_check_that_did_not_run_grants_nothing(local_store: RecordStore) -> None:
@@ -203,7 +203,7 @@ def test_a_removed_revocation_breaks_the_chain(local_store: RecordStore) -> None
 
 def test_a_good_copy_stored_unchanged_is_accepted(local_store: RecordStore, keys: KeyStore) -> None:
     _forge(local_store, keys, "platform", lambda content: None)
-    local_store.require(MODEL, "colon", Scope.TRAFFIC, NOW + 1)
+    assert local_store.require(MODEL, "colon", Scope.TRAFFIC, NOW + 1).record.model_digest == MODEL
 
 
 def test_a_record_signed_by_a_person_is_refused(local_store: RecordStore, keys: KeyStore) -> None:

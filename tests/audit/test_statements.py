@@ -46,8 +46,8 @@ def test_an_approval_by_another_person_stands(store: StatementStore, keys: KeySt
 
 
 def test_an_approval_without_rollout_holds_for_any(store: StatementStore, keys: KeyStore) -> None:
-    store.sign(_approval(rollout_id=None), keys.signer("alice"))
-    _required(store, rollout_id="colon-0009")
+    signed = store.sign(_approval(rollout_id=None), keys.signer("alice"))
+    assert _required(store, rollout_id="colon-0009") == signed
 
 
 @pytest.mark.parametrize(

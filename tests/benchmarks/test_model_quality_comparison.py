@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from benchmarks import tables
 from benchmarks.model_quality.comparison import COMPARED, Summary, contest_of, summarise
 from benchmarks.model_quality.evaluation import Plan
 from benchmarks.model_quality.figure import forest_plot
 from benchmarks.model_quality.procedures import ALL, NULL, PLATFORM, TWIN
 from benchmarks.model_quality.published import published
-from benchmarks.model_quality.report import markdown, show
+from benchmarks.model_quality.report import markdown, sections
 from benchmarks.model_quality.results import Results
 
 COHORTS = [f"cohort_{number:02d}" for number in range(12)]
@@ -138,7 +139,7 @@ def test_the_report_shows_marks_ranks_costs_and_false_alarms(results: Results) -
     assert "critical difference" in text
     assert "10.0 (cohort" in text
     console = Console(record=True, width=240, file=io.StringIO())
-    show(summary, console)
+    tables.show(sections(summary), console)
     assert "Platform against each peer" in console.export_text()
 
 

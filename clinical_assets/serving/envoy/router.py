@@ -22,6 +22,7 @@ from clinical_assets.rollout.routing import (
     guard,
     unfenced,
 )
+from clinical_assets.serving.confirming import confirmed
 from clinical_assets.serving.desired import DesiredState
 from clinical_assets.serving.envoy.admin import EnvoyAdmin
 from clinical_assets.serving.envoy.files import CLUSTERS, ROUTES, ConfigFile
@@ -33,6 +34,7 @@ from clinical_assets.serving.ports import PortError, Ports
 from clinical_assets.serving.readiness import await_model
 
 CONFIRM_SECONDS = 5.0
+PAUSE_S = 0.002
 MODEL_READY_SECONDS = 20.0
 Resources = list[dict[str, Any]]
 
@@ -68,7 +70,7 @@ class EnvoyRouter:
         return ""
 
     def confirm(self, cancer: str, version: int, timeout: float) -> bool:
-        return self._poll(lambda: self._admin().routes()[0] >= version, timeout)
+        return confirmed(lambda: self._admin().routes()[0] >= version, timeout, PAUSE_S)
 
     def apply(self, route: RouteState, now: float, still_ours: Hold = unfenced) -> AppliedRoute:
         """Make `route` true and see it in Envoy's dump.
@@ -137,7 +139,9 @@ class EnvoyRouter:
         admin = self._admin()
         if merged != existing:
             self._write(self._clusters, version + 1, merged, existing, lambda: admin.clusters_version() >= version + 1)
-        ready = self._poll(lambda: needed.keys() <= admin.active_clusters().keys() - admin.warming_clusters())
+        ready = confirmed(
+            lambda: needed.keys() <= admin.active_clusters().keys() - admin.warming_clusters(), CONFIRM_SECONDS, PAUSE_S
+        )
         if not ready:
             raise RoutingUnavailable(f"{route.cancer}: Envoy did not take up the clusters within {CONFIRM_SECONDS:g} s")
 
@@ -165,7 +169,7 @@ class EnvoyRouter:
                 outcome.append("refused")
             return bool(outcome)
 
-        if not self._poll(decided):
+        if not confirmed(decided, CONFIRM_SECONDS, PAUSE_S):
             raise RoutingUnavailable(
                 f"Envoy did not confirm version {version} of its {file.kind} in {CONFIRM_SECONDS:g} s"
             )
@@ -193,17 +197,3 @@ class EnvoyRouter:
 
     def _admin(self) -> EnvoyAdmin:
         return EnvoyAdmin(self._ports().admin)
-
-    @staticmethod
-    def _poll(condition: Callable[[], bool], timeout: float = CONFIRM_SECONDS) -> bool:
-        deadline = time.monotonic() + timeout
-        while True:
-            try:
-                if condition():
-                    return True
-            except RoutingUnavailable:
-                if time.monotonic() >= deadline:
-                    raise
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(0.002)

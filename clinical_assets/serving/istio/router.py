@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
 from typing import Any, Protocol
 
 from clinical_assets.rollout.routing import (
@@ -23,6 +22,7 @@ from clinical_assets.rollout.routing import (
     guard,
     unfenced,
 )
+from clinical_assets.serving.confirming import confirmed
 from clinical_assets.serving.istio import routes
 from clinical_assets.serving.istio.patching import operations, replacing, unless_changed
 from clinical_assets.serving.istio.proxies import Proxies, served_by_all
@@ -35,6 +35,7 @@ from clinical_assets.serving.observing import Observed, retreats
 ATTEMPTS = 6
 BACKOFF_S = 0.05
 CONFIRM_SECONDS = 3.0
+PAUSE_S = 0.02
 VERSION_BASE = "clinical-assets/version-base"
 """Annotation of a recreated object: its versions go on where those of the deleted one ended."""
 
@@ -82,7 +83,7 @@ class IstioRouter:
             return True
 
         try:
-            _poll(agreed, CONFIRM_SECONDS)
+            confirmed(agreed, CONFIRM_SECONDS, PAUSE_S)
         except RouteConflict as error:
             writer = self.last_writer(cancer)
             raise RouteConflict(f"{error}{f' (last written by {writer})' if writer else ''}") from error
@@ -101,7 +102,7 @@ class IstioRouter:
             return False
         wanted = declared(cancer, held, self.names)
         try:
-            return _poll(lambda: self._serve(cancer, wanted), timeout)
+            return confirmed(lambda: self._serve(cancer, wanted), timeout, PAUSE_S)
         except RoutingUnavailable:
             return False
 
@@ -116,7 +117,7 @@ class IstioRouter:
         """
         held = self._write_against_others(route, now, still_ours)
         wanted = declared(route.cancer, held, self.names)
-        if not _poll(lambda: self._serve(route.cancer, wanted), CONFIRM_SECONDS):
+        if not confirmed(lambda: self._serve(route.cancer, wanted), CONFIRM_SECONDS, PAUSE_S):
             raise RoutingUnavailable(f"{route.cancer}: the gateway's proxies did not take up the route; is istiod up?")
         self._remove_subsets(route)
         version = _version(held)
@@ -184,7 +185,9 @@ class IstioRouter:
             self._append(self.names.envoy_filter, sticky, "configPatches", [patch])
         ports = (ANSWERS_PORT, COPIES_PORT)
         needed = {self.names.cluster(e["name"], port) for e in routes.subsets_for(route) for port in ports}
-        if not _poll(lambda: all(needed <= had for had in self._proxies.clusters().values()), CONFIRM_SECONDS):
+        if not confirmed(
+            lambda: all(needed <= had for had in self._proxies.clusters().values()), CONFIRM_SECONDS, PAUSE_S
+        ):
             named = ", ".join(sorted(needed))
             raise RoutingUnavailable(f"{route.cancer}: the gateway's proxies did not take up the clusters {named}")
 
@@ -236,17 +239,3 @@ def _version(virtual_service: Document) -> int:
     """The API server's count of changes to the specification, which never falls while the object lives."""
     found = virtual_service["metadata"]
     return int(found.get("annotations", {}).get(VERSION_BASE, 0)) + int(found["generation"])
-
-
-def _poll(condition: Callable[[], bool], timeout: float) -> bool:
-    deadline = time.monotonic() + timeout
-    while True:
-        try:
-            if condition():
-                return True
-        except RoutingUnavailable:
-            if time.monotonic() >= deadline:
-                raise
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(0.02)
