@@ -21,6 +21,7 @@ from clinical_assets.commands import (
     advisories,
     audit,
     cancers,
+    database,
     evidence,
     gates,
     keys,
@@ -151,6 +152,7 @@ app.command()(rollouts.explain)
 app.command()(rollouts.replay)
 app.add_typer(keys.app, name="keys")
 app.add_typer(audit.app, name="audit")
+app.add_typer(database.app, name="database")
 
 
 @app.command()
@@ -235,6 +237,7 @@ def main() -> None:
     from clinical_assets.audit.keys import KeyPermissionError, UnknownKeyError
     from clinical_assets.audit.statements import StatementRefused
     from clinical_assets.foundation.home import StateDirectoryError
+    from clinical_assets.foundation.schema import SchemaError
     from clinical_assets.rollout.entries import LedgerError
     from clinical_assets.serving.control import DataPlaneError
     from clinical_assets.serving.ports import PortError
@@ -242,7 +245,7 @@ def main() -> None:
 
     expected = (
         ValueError, Refused, KeyPermissionError, StatementRefused, StateDirectoryError, LedgerError, DataPlaneError,
-        AlreadyRunning, PortError, UnknownKeyError,
+        AlreadyRunning, PortError, UnknownKeyError, SchemaError,
     )  # fmt: skip
     code = 0
     try:

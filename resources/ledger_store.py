@@ -22,9 +22,7 @@ class LedgerStore(dg.ConfigurableResource):
     url: str = ""
 
     def engine(self) -> "Engine":
-        """The engine, with every table in place."""
-        import clinical_assets.audit.records
-        import clinical_assets.rollout.tick  # noqa: F401  (both declare their tables)
+        """The engine of a database with the schema of this version. Raises SchemaError."""
         from clinical_assets.foundation.database import create_tables, engine_for
 
         engine = engine_for(self.url or Home.from_env().prepare().database_url)

@@ -19,7 +19,6 @@ from typing import Any
 from sqlalchemy import Column, Connection, Engine, Float, Integer, Row, String, Table, Text, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from clinical_assets.audit.append_only import append_only
 from clinical_assets.audit.keys import KeyStore, Signer
 from clinical_assets.audit.seals import Seal, make_seal, sealed_columns
 from clinical_assets.foundation.canonical import canonical_json, sha256_bytes
@@ -52,20 +51,20 @@ class ChainState:
 
 
 def chained_table(name: str, *columns: Any) -> Table:
-    """An append-only table with the columns of a chain: `seq`, `previous`, `entry_hash` around `columns`.
+    """A table with the columns of a chain: `seq`, `previous`, `entry_hash` around `columns`.
+
+    Its migration adds the triggers that make it append-only.
 
     A column `body` (long text) is protected through its neighbour `body_sha256`, so that links can be checked without
     reading the bodies.
     """
-    return append_only(
-        Table(
-            name,
-            metadata,
-            Column("seq", Integer, primary_key=True, autoincrement=False),
-            *columns,
-            Column("previous", String(64), nullable=False),
-            Column("entry_hash", String(64), nullable=False),
-        )
+    return Table(
+        name,
+        metadata,
+        Column("seq", Integer, primary_key=True, autoincrement=False),
+        *columns,
+        Column("previous", String(64), nullable=False),
+        Column("entry_hash", String(64), nullable=False),
     )
 
 

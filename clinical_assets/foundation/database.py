@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Engine, MetaData, create_engine, event
 from sqlalchemy.engine import make_url
+
+from clinical_assets.foundation.schema import make_current
 
 metadata = MetaData()
 
@@ -31,7 +35,9 @@ def engine_for(url: str) -> Engine:
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: Any) -> None:
         connection.isolation_level = None
-        for pragma in ("busy_timeout=30000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute("PRAGMA busy_timeout=30000")
+        _write_ahead(connection)
+        for pragma in ("synchronous=FULL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
@@ -42,9 +48,23 @@ def engine_for(url: str) -> Engine:
     return engine
 
 
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """WAL mode; the first to open a new file switches it, for which SQLite does not wait as it does for other locks."""
+    give_up = time.monotonic() + 30.0
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > give_up:
+                raise
+            time.sleep(0.02)
+
+
 def create_tables(engine: Engine) -> None:
-    """Create the tables that do not exist yet (safe to call from several processes)."""
-    with engine.begin() as connection:
-        if engine.dialect.name == "postgresql":  # CREATE TABLE IF NOT EXISTS alone races there
-            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7203114)")
-        metadata.create_all(connection)
+    """Bring the schema to this version's; safe to call from several processes, and a look when there is nothing to do.
+
+    Raises:
+        SchemaError: made by a newer version of the platform, or waiting for the migration Job.
+    """
+    make_current(engine)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import DDL, Column, Connection, Engine, Float, Integer, String, Table, Text, delete, event, select
+from sqlalchemy import Column, Connection, Engine, Float, Integer, String, Table, Text, delete, select
 
 from clinical_assets.audit.chain import ChainState, HashChain, body_columns, chained_table, snapshot
 from clinical_assets.foundation.canonical import canonical_json, sha256_bytes
@@ -25,7 +25,6 @@ from clinical_assets.rollout.evidence.reading import Cursor, Scope, last_seq, po
 from clinical_assets.rollout.evidence.state import Evidence
 from clinical_assets.rollout.leases import check_fence
 from clinical_assets.rollout.plan import RolloutPlan
-from clinical_assets.rollout.tables import predictions
 
 IDLE_STEP_S = 10.0
 """A step that learned nothing is stored only this often (seconds), to remember that telemetry still answers."""
@@ -45,11 +44,6 @@ states = Table(
     Column("step", Integer, nullable=False),
     Column("state", Text, nullable=False),
 )
-
-steps.add_is_dependent_on(predictions)
-for _name, _columns in (("time", "rollout_id, predicted_at"), ("patient", "rollout_id, patient, seq")):
-    _index = DDL(f"CREATE INDEX IF NOT EXISTS predictions_by_{_name} ON predictions ({_columns})")
-    event.listen(steps, "after_create", _index)
 
 
 class EvidenceMismatch(RuntimeError):

@@ -1,6 +1,6 @@
 """The ledger: one door to predictions, outcomes, rollouts, decisions, route intents and leases.
 
-Create the tables once with `foundation.database.create_tables` after importing this module.
+`foundation.database.create_tables` makes its tables, or brings them to this version's schema.
 """
 
 from __future__ import annotations

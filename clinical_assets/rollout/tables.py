@@ -1,4 +1,5 @@
 """The ledger's tables; one schema for SQLite and PostgreSQL. All are append-only and hash-chained, except leases.
+A change here needs a revision in `foundation.migrations`.
 
 Predictions and outcomes draw `seq` from one counter, so that "what has happened since seq" has one answer for both.
 `patient` is a keyed pseudonym. Times are seconds since the epoch, on the clinical clock; `recorded_at` is wall time.
@@ -26,6 +27,8 @@ predictions = chained_table(
     Column("recorded_at", Float, nullable=False),
     UniqueConstraint("request_id", "digest"),
     Index("predictions_of_rollout", "rollout_id", "seq"),
+    Index("predictions_by_time", "rollout_id", "predicted_at"),
+    Index("predictions_by_patient", "rollout_id", "patient", "seq"),
 )
 
 memberships = chained_table(
