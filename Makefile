@@ -11,7 +11,7 @@ export CLINICAL_HOME ?= $(CURDIR)/.state
 export DAGSTER_HOME ?= $(CLINICAL_HOME)/dagster
 
 .DEFAULT_GOAL := help
-.PHONY: help install data demo dev test lint check-python clean
+.PHONY: help install data demo dev monitor test lint check-python clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ demo: $(VENV)/.base ## Real trial data becomes a routed model; a bad one is stop
 
 dev: $(VENV)/.base ## Dagster UI, sensors, schedules and the local data plane on the same state
 	@$(BIN)/clinical dev $(ARGS)
+
+monitor: $(VENV)/.base ## Prometheus and Alertmanager, where they are installed, beside the demo or dev
+	@$(BIN)/clinical monitor $(ARGS)
 
 test: $(VENV)/.dev ## Run the tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)

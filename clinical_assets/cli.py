@@ -25,6 +25,7 @@ from clinical_assets.commands import (
     evidence,
     gates,
     keys,
+    monitoring,
     new_cancer,
     reproduce,
     rollouts,
@@ -81,9 +82,11 @@ def dev(port: Annotated[int, typer.Option(help="port of the Dagster UI")] = 3000
 @app.command()
 def up() -> None:
     """Run the local data plane (Envoy and two model servers) in the foreground until Ctrl-C."""
+    from clinical_assets.foundation import logs
     from clinical_assets.serving.ports import Ports
     from clinical_assets.serving.supervisor import Supervisor
 
+    logs.configure()
     Supervisor(Home.from_env().prepare(), Ports.from_env()).run()
 
 
@@ -150,6 +153,8 @@ app.command()(reproduce.reproduce)
 app.command()(rollouts.rollouts)
 app.command()(rollouts.explain)
 app.command()(rollouts.replay)
+app.command()(monitoring.exporter)
+app.command()(monitoring.monitor)
 app.add_typer(keys.app, name="keys")
 app.add_typer(audit.app, name="audit")
 app.add_typer(database.app, name="database")

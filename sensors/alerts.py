@@ -1,6 +1,6 @@
 """Telling people: in the log, to `$CLINICAL_ALERT_WEBHOOK` where one is set, and as counts that Prometheus reads.
 
-Never with patients' data. `metrics/alerts.prom` in the state directory is for node_exporter's textfile collector.
+Never with patients' data. `clinical exporter` shows the counts as `clinical_alerts_total`.
 """
 
 import json
@@ -13,6 +13,7 @@ from pathlib import Path
 from clinical_assets.foundation.files import write_atomic
 from clinical_assets.foundation.home import Home
 from clinical_assets.foundation.locks import exclusive
+from clinical_assets.monitoring.surroundings import GIVEN
 
 
 def alert(log: logging.Logger, what: str, **facts: str) -> None:
@@ -34,19 +35,10 @@ def alert(log: logging.Logger, what: str, **facts: str) -> None:
 def _count(directory: Path, what: str, cancer: str) -> None:
     """Add one to the counter of this alert; the counts outlive the process."""
     directory.mkdir(parents=True, exist_ok=True)
-    kept = directory / "alerts.json"
+    kept = directory / GIVEN
     with exclusive(directory / "alerts.lock"):
-        counts: dict[str, list[float]] = json.loads(kept.read_text()) if kept.exists() else {}
-        labels = f'what="{what}",cancer="{cancer}"'
-        counts[labels] = [counts.get(labels, [0, 0])[0] + 1, time.time()]
-        write_atomic(kept, json.dumps(counts).encode())
-        lines = ["# HELP clinical_alerts_total Alerts given to people.", "# TYPE clinical_alerts_total counter"]
-        lines += [f"clinical_alerts_total{{{labels}}} {n:.0f}" for labels, (n, _) in sorted(counts.items())]
-        lines += [
-            "# HELP clinical_alert_timestamp_seconds Latest alert.",
-            "# TYPE clinical_alert_timestamp_seconds gauge",
-        ]
-        lines += [
-            f"clinical_alert_timestamp_seconds{{{labels}}} {at:.3f}" for labels, (_, at) in sorted(counts.items())
-        ]
-        write_atomic(directory / "alerts.prom", ("\n".join(lines) + "\n").encode())
+        rows = json.loads(kept.read_text()) if kept.exists() else []
+        counts = {(row["what"], row["cancer"]): row for row in rows}
+        before = counts.get((what, cancer), {"count": 0})
+        counts[what, cancer] = {"what": what, "cancer": cancer, "count": before["count"] + 1, "latest": time.time()}
+        write_atomic(kept, json.dumps([counts[key] for key in sorted(counts)], indent=1).encode())

@@ -29,8 +29,8 @@ def engine_for(url: str) -> Engine:
     if parsed.drivername == "postgresql":
         raise ValueError("write the database URL as postgresql+psycopg2://…, so that the driver is named")
     if parsed.get_backend_name() != "sqlite":
-        return create_engine(parsed, pool_pre_ping=True)
-    engine = create_engine(parsed, connect_args={"timeout": 30, "check_same_thread": False})
+        return create_engine(parsed, pool_pre_ping=True, hide_parameters=True)  # pseudonyms are not for logs
+    engine = create_engine(parsed, connect_args={"timeout": 30, "check_same_thread": False}, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: Any) -> None:

@@ -37,6 +37,7 @@ class Answer:
     arm: str
     request_id: str
     body: dict[str, Any] | None
+    risks: tuple[float, ...] = ()
 
 
 async def answer(
@@ -78,7 +79,8 @@ async def answer(
     await log.append(entries)
     if len(rows) != len(risks) or any(entry.status is PredictionStatus.INVALID for entry in entries):
         raise InvalidOutput(f"model {model.digest[:12]} gave a value that is not a risk between 0 and 1")
-    return Answer(model, assignment.arm, request_id, _response(model, assignment.arm, request_id, risks, fallback))
+    told = _response(model, assignment.arm, request_id, risks, fallback)
+    return Answer(model, assignment.arm, request_id, told, tuple(risks))
 
 
 def _identifiers(headers: Mapping[str, str]) -> tuple[str, str]:

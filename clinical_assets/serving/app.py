@@ -5,8 +5,9 @@ https://github.com/kserve/open-inference-protocol (REST). A model's name is the 
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
@@ -17,25 +18,29 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from clinical_assets.foundation.clock import Clock
+from clinical_assets.foundation.logs import FACTS
 from clinical_assets.rollout.entries import OutcomeConflict, UnknownRequest
 from clinical_assets.rollout.ledger import Ledger
 from clinical_assets.serving.answers import InvalidOutput, ModelAbsent, answer
 from clinical_assets.serving.arms import NoRoute
 from clinical_assets.serving.input_validation import MAX_BODY_BYTES, InvalidInput
 from clinical_assets.serving.loaded_models import LoadedModels
-from clinical_assets.serving.metrics import ServerMetrics
+from clinical_assets.serving.metrics import SHORT, ServerMetrics
 from clinical_assets.serving.posted_outcomes import outcomes_of
 from clinical_assets.serving.prediction_log import LogUnavailable, PredictionLog, RequestIdTaken
+from clinical_assets.serving.tracing import Spans
 
 _VERSION = version("clinical-assets")
 _DATATYPES = {"number": "FP64", "integer": "INT64", "boolean": "BOOL", "category": "BYTES"}
 _STATUS = {NoRoute: 421, RequestIdTaken: 409, ModelAbsent: 503, LogUnavailable: 503, InvalidOutput: 500}
 """421 Misdirected Request: the gateway was bypassed. 503 is what Envoy retries."""
+logger = logging.getLogger(__name__)
 
 
 def create_app(models: LoadedModels, ledger: Ledger, clock: Clock) -> FastAPI:
     metrics = ServerMetrics()
     log = PredictionLog(ledger, metrics.group.observe)
+    spans = Spans.from_env()
 
     @asynccontextmanager
     async def running(_: FastAPI) -> AsyncIterator[None]:
@@ -44,6 +49,8 @@ def create_app(models: LoadedModels, ledger: Ledger, clock: Clock) -> FastAPI:
         yield
         await run_in_threadpool(models.stop)
         await run_in_threadpool(log.stop)
+        if spans:
+            await run_in_threadpool(spans.stop)
 
     app = FastAPI(title="Clinical model server", version=_VERSION, docs_url=None, redoc_url=None, lifespan=running)
     _add_health(app, models, metrics)
@@ -62,13 +69,17 @@ def create_app(models: LoadedModels, ledger: Ledger, clock: Clock) -> FastAPI:
                 digest = given.model.digest
                 headers = {"x-model-digest": digest, "x-arm": arm, "x-request-id": given.request_id}
                 response = JSONResponse(given.body, headers=headers)
+                for risk in given.risks:
+                    metrics.scores.labels(cancer, digest[:SHORT], arm).observe(risk)
         except InvalidInput as error:
             response = _refusal(error.status, error)
         except tuple(_STATUS) as error:
             response = _refusal(_STATUS[type(error)], error)
-        metrics.requests.labels(cancer if models.of(cancer) else "", digest, arm, response.status_code).inc()
+        known, seconds = cancer if models.of(cancer) else "", time.perf_counter() - started
+        metrics.requests.labels(known, digest[:SHORT], arm, response.status_code).inc()
         if response.status_code == 200:
-            metrics.seconds.labels(cancer).observe(time.perf_counter() - started)
+            metrics.seconds.labels(cancer).observe(seconds)
+        _note(request.headers, spans, known, arm, digest, response.status_code, seconds)
         return response
 
     @app.post("/v2/models/{cancer}/outcomes")
@@ -137,8 +148,21 @@ def _add_health(app: FastAPI, models: LoadedModels, metrics: ServerMetrics) -> N
     async def prometheus() -> Response:
         metrics.models.clear()
         for cancer, entry in models.report().items():
-            metrics.models.labels(cancer, entry["digest"]).set(entry["state"] == "ready")
+            metrics.models.labels(cancer, entry["digest"][:SHORT]).set(entry["state"] == "ready")
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def _note(
+    headers: Mapping[str, str], spans: Spans | None, cancer: str, arm: str, digest: str, code: int, seconds: float
+) -> None:
+    """One line in the log, and one span: which model answered how, never for whom or to what."""
+    level = logging.WARNING if code >= 500 else logging.INFO
+    if logger.isEnabledFor(level):
+        facts = {"cancer": cancer, "arm": arm, "digest": digest[:SHORT], "code": code, "ms": round(1000 * seconds, 3)}
+        logger.log(level, "inference", extra={FACTS: facts})
+    if spans:
+        told = {"clinical.cancer": cancer, "clinical.arm": arm, "clinical.digest": digest[:SHORT]}
+        spans.record(headers, seconds, {**told, "http.response.status_code": code})
 
 
 def _refusal(status: int, reason: object) -> Response:

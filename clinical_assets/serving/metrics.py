@@ -5,6 +5,9 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+_RISKS = tuple(step / 20 for step in range(1, 21))
+SHORT = 12
+"""Digits of a digest in a label."""
 
 
 class ServerMetrics:
@@ -22,6 +25,13 @@ class ServerMetrics:
             "Time from the complete request to the durable answer",
             ["cancer"],
             buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.scores = Histogram(
+            "clinical_risk_score",
+            "Risks given out or scored in shadow, by model and arm",
+            ["cancer", "digest", "arm"],
+            buckets=_RISKS,
             registry=self.registry,
         )
         self.group = Histogram(

@@ -7,7 +7,6 @@ In a cluster it holds one model: `... --cancer colon --digest 0123... --host 0.0
 from __future__ import annotations
 
 import argparse
-import logging
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import uvicorn
 
 from clinical_assets.audit.keys import KeyStore
 from clinical_assets.audit.records import RecordStore
+from clinical_assets.foundation import logs
 from clinical_assets.foundation.clock import read_clock
 from clinical_assets.foundation.database import create_tables, engine_for
 from clinical_assets.foundation.home import Home
@@ -72,7 +72,7 @@ def serve(home: Home, desired: DesiredState | OneModel, slot: str, listening: Li
         app = CopiesPort(app, listening.copies_port, desired.digest)
     config = uvicorn.Config(
         app,
-        log_level="warning",
+        log_config=None,  # uvicorn's own loggers write through `foundation.logs`
         access_log=False,
         server_header=False,
         timeout_keep_alive=75,  # longer than Envoy's idle connections are reused, so none is closed under a request
@@ -101,7 +101,7 @@ def main() -> None:
     given = parser.parse_args()
     if (given.digest is None) != (given.cancer is None):
         parser.error("--cancer and --digest belong together")
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logs.configure()
     home = Home(given.home)
     desired = OneModel(given.cancer, given.digest) if given.digest else DesiredState(home.dataplane)
     serve(home, desired, given.slot or "pod", Listening(given.host, given.port, given.copies_port))

@@ -24,6 +24,17 @@ class PortError(RuntimeError):
     """A port is invalid or taken; the message names the port, its owner if known, and the setting."""
 
 
+def port_setting(variable: str, default: int) -> int:
+    """
+    Raises:
+        PortError: not a whole number in 1..65535.
+    """
+    text = os.environ.get(variable, str(default))
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65535:
+        raise PortError(f"{variable}={text!r} is not a port; set it to a whole number between 1 and 65535")
+    return int(text)
+
+
 @dataclass(frozen=True)
 class Ports:
     """`gateway` is where patients' requests arrive; `blue` and `green` are the two model-server slots."""
@@ -41,13 +52,11 @@ class Ports:
         """
         values: dict[str, int] = {}
         for name, (variable, default) in SETTINGS.items():
-            text = os.environ.get(variable, str(default))
-            if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65535:
-                raise PortError(f"{variable}={text!r} is not a port; set it to a whole number between 1 and 65535")
-            if int(text) in values.values():
-                other = next(key for key, value in values.items() if value == int(text))
-                raise PortError(f"{variable} and {SETTINGS[other][0]} are both {text}; give each its own port")
-            values[name] = int(text)
+            port = port_setting(variable, default)
+            if port in values.values():
+                other = next(key for key, value in values.items() if value == port)
+                raise PortError(f"{variable} and {SETTINGS[other][0]} are both {port}; give each its own port")
+            values[name] = port
         return cls(**values)
 
     @classmethod

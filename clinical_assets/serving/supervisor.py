@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
+from clinical_assets.foundation import logs
 from clinical_assets.foundation.files import write_atomic
 from clinical_assets.foundation.home import Home, StateDirectoryError
 from clinical_assets.serving.desired import SLOTS
@@ -152,10 +153,10 @@ def _specs(home: Home, ports: Ports) -> list[ProcessSpec]:
 
 def main() -> int:
     argparse.ArgumentParser(description=__doc__).parse_args()
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     try:
+        logs.configure()
         Supervisor(Home.from_env(), Ports.from_env()).run()
-    except (AlreadyRunning, PortError, StateDirectoryError) as error:
+    except (AlreadyRunning, PortError, StateDirectoryError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

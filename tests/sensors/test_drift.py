@@ -11,6 +11,8 @@ import dagster as dg
 import numpy as np
 import pytest
 
+from clinical_assets.foundation.home import Home
+from clinical_assets.monitoring.surroundings import alerts_given
 from clinical_assets.rollout.entries import Arm, Prediction
 from clinical_assets.rollout.evidence.drift import score_reference
 from clinical_assets.rollout.recent_scores import ROWS, WINDOW, Place, looks, references
@@ -94,5 +96,5 @@ def test_the_sensor_observes_asks_once_and_tells(watched: World, caplog: pytest.
     assert observed == ["moved", "large"]
     assert isinstance(again, dg.SensorResult)
     assert not again.run_requests
-    prometheus = (watched.directory / "metrics" / "alerts.prom").read_text()
-    assert 'clinical_alerts_total{what="scores have drifted",cancer="colon"} 2' in prometheus
+    given = [(one.labels, one.count) for one in alerts_given(Home(watched.directory))]
+    assert given == [(("scores have drifted", "colon"), 2)]

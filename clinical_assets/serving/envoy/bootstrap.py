@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from clinical_assets.foundation.files import write_atomic
+from clinical_assets.serving.envoy import tracing
 from clinical_assets.serving.envoy.files import CLUSTERS, ROUTE_CONFIG, ROUTES, ConfigFile
 from clinical_assets.serving.ports import LOOPBACK, Ports
 
@@ -41,6 +42,7 @@ def bootstrap(dataplane: Path, ports: Ports) -> dict[str, Any]:
         "access_log": [_failures_only(dataplane / "logs" / "envoy-failures.log")],
         "rds": {"route_config_name": ROUTE_CONFIG, "config_source": watched(ROUTES)},
         "http_filters": [_filter("http.router", f"{TYPES}extensions.filters.http.router.v3.Router")],
+        **tracing.connection_manager(),
     }
     listener = {
         "name": "gateway",
@@ -51,7 +53,7 @@ def bootstrap(dataplane: Path, ports: Ports) -> dict[str, Any]:
         "node": {"id": "clinical-gateway", "cluster": "clinical-gateway"},
         "admin": {"address": address(ports.admin)},
         "dynamic_resources": {"cds_config": watched(CLUSTERS)},
-        "static_resources": {"listeners": [listener]},
+        "static_resources": {"listeners": [listener], "clusters": tracing.clusters()},
     }
 
 
