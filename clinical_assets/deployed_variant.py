@@ -12,7 +12,7 @@ from clinical_assets.lineage import code_digest
 from clinical_assets.partitions import cancer_types
 from clinical_assets.references import ModelReference, VerdictReference
 from clinical_assets.rollout import stages
-from clinical_assets.rollout.champion import champion_of
+from clinical_assets.rollout.champion import champion_of, previous_of
 from resources.data_plane import ServingBackend, Telemetry, TrafficRouter
 from resources.ledger_store import LedgerStore
 from resources.object_store import ObjectStore
@@ -65,7 +65,8 @@ def deployed_variant(
         return _result(cancer, trained_model, champion, ledger.progress(running.id).stage, reused=True)
     if running is not None:
         _supersede(running.id, trained_model.digest, ledger_store, traffic_router, telemetry)
-    plan = plan_of(cancer, trained_model, champion, object_store, telemetry.source())
+    previous = previous_of(ledger, cancer.slug, champion)
+    plan = plan_of(cancer, trained_model, champion, object_store, telemetry.source(), previous)
     try:
         now = read_clock(Home.from_env().clock).now()
         rollout = open_rollout(ledger, plan, AUTHOR, now, config.person)
@@ -90,6 +91,12 @@ def _supersede(
         raise dg.Failure(
             f"{progress.rollout.cancer}: model {progress.rollout.challenger[:12]} was promoted and is being watched; "
             "deploy the next one when the watch has ended (`clinical status`)",
+            allow_retries=False,
+        )
+    if progress.stage in stages.EMERGENCY:
+        raise dg.Failure(
+            f"{progress.rollout.cancer}: champion and challenger both fail; a person must end that first "
+            f"(`clinical rollback {progress.rollout.cancer}`)",
             allow_retries=False,
         )
     order = Order(AUTHOR, f"a newer model {digest[:12]} passed the gates", "superseded")

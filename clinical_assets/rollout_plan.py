@@ -24,9 +24,18 @@ REFERENCE_REQUESTS = 1000
 
 
 def plan_of(
-    cancer: CancerType, model: ModelReference, champion: str, object_store: ObjectStore, telemetry: Telemetry
+    cancer: CancerType,
+    model: ModelReference,
+    champion: str,
+    object_store: ObjectStore,
+    telemetry: Telemetry,
+    previous: str = "",
 ) -> RolloutPlan:
-    """What the rollout may spend and must show, fixed before the first patient."""
+    """What the rollout may spend and must show, fixed before the first patient.
+
+    Args:
+        previous: the model that the champion replaced, "" if none.
+    """
     data = open_training_data(cancer, model.features, object_store)
     endpoint = cancer.contract.endpoint
     facts: dict[str, Any] = {}
@@ -43,6 +52,7 @@ def plan_of(
         cancer=cancer.slug,
         challenger=model.digest,
         champion=champion,
+        previous=previous,
         policy=cancer.rollout,
         risk_class=cancer.risk_class,
         data_status=cancer.source.data_status,

@@ -154,6 +154,8 @@ def tell(log: logging.Logger, change: dg.AssetMaterialization) -> None:
     facts["cancer"] = str(change.partition)
     if facts["stage"] == "rolled_back":
         alert(log, "a rollout was rolled back", **facts)
+    elif facts["rule"] == "both_bad":
+        alert(log, "champion and challenger both fail: a person must decide", **facts)
     elif facts["rule"].startswith("routing_"):
         alert(log, "the route is not as intended", **facts)
     elif facts["rule"] == "score_drift":

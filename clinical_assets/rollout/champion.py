@@ -16,3 +16,11 @@ def champion_of(ledger: Ledger, cancer: str) -> str:
         return ""
     last = standings[-1]
     return last.rollout.challenger if last.stage == stages.DONE else last.rollout.champion
+
+
+def previous_of(ledger: Ledger, cancer: str, champion: str) -> str:
+    """Digest of the model that `champion` replaced, "" if it was the first or is not known."""
+    for progress in reversed(ledger.standings(cancer=cancer)):
+        if progress.stage == stages.DONE and progress.rollout.challenger == champion:
+            return progress.rollout.champion
+    return ""

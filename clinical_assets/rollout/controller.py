@@ -13,7 +13,15 @@ from typing import Any
 from clinical_assets.foundation.clock import SECONDS_PER_DAY
 from clinical_assets.rollout import stages
 from clinical_assets.rollout.evidence.state import Evidence
-from clinical_assets.rollout.guardrails import both_bad, drifted, guardrails, statistics, watch_limit
+from clinical_assets.rollout.guardrails import (
+    PROMOTED_NULL,
+    both_bad,
+    drifted,
+    guardrails,
+    outcome_watch_limit,
+    statistics,
+    watch_limit,
+)
 from clinical_assets.rollout.inputs import Reading
 from clinical_assets.rollout.plan import RolloutPlan
 from clinical_assets.rollout.policy import RolloutPolicy
@@ -30,6 +38,9 @@ class Action(StrEnum):
 
 ESSENTIAL = ("error_objective",)
 """Without an `OK` reading of these no rollout advances, whatever the others say."""
+
+
+BOTH_BAD = "both_bad"
 
 
 class RouteReading(StrEnum):
@@ -59,6 +70,7 @@ class RolloutState:
         verdict: why the challenger may not stay in its stage, "" if it may.
         next_verdict: why it may not leave shadow, "" if it may.
         approver: who approved the promotion, "" if nobody did.
+        fallback: why the policy's fallback for two bad models cannot take over, "" if it can.
         blind_s: wall seconds since telemetry last answered.
     """
 
@@ -75,6 +87,7 @@ class RolloutState:
     route: RouteReading = RouteReading.AS_INTENDED
     route_reason: str = ""
     order: Order | None = None
+    fallback: str = ""
 
 
 @dataclass(frozen=True)
@@ -115,10 +128,13 @@ def decide(rollout: RolloutState, evidence: Evidence, policy: RolloutPolicy, now
 
     if stage in stages.CLOSED:
         return decision(Action.CONTINUE, stage, _Finding("closed", "the rollout is over"))
+    if stage in stages.EMERGENCY:
+        return decision(*_emergency(rollout))
     if plan.initial and stage == stages.FULL:
         return decision(Action.ADVANCE, stages.DONE, _Finding("first_model", "the only model answers all patients"))
     for finding in _rollback(rollout, evidence, policy, now):
-        return decision(Action.ROLLBACK, stages.ROLLED_BACK, finding)
+        target = stages.BOTH_BAD if finding.rule == BOTH_BAD else stages.ROLLED_BACK
+        return decision(Action.ROLLBACK, target, finding)
     for finding, target in _hold(rollout, evidence, policy):
         return decision(Action.HOLD, target, finding)
     if stage == stages.OPENING:
@@ -131,6 +147,24 @@ def decide(rollout: RolloutState, evidence: Evidence, policy: RolloutPolicy, now
         reason = f"approved by {rollout.approver}" if rollout.approver else "no approval required"
         return decision(Action.PROMOTE, target, _Finding("promoted", reason, actor=rollout.approver or "controller"))
     return decision(Action.ADVANCE, target, _Finding("evidence", f"all conditions of stage {stage} are met"))
+
+
+def _emergency(rollout: RolloutState) -> tuple[Action, str, _Finding]:
+    """Both models are bad: the fallback takes over once, and then everything waits for a person. Nothing flaps."""
+    stage, order = rollout.stage, rollout.order
+    if order and order.rule == "operator":
+        return Action.ROLLBACK, stages.ROLLED_BACK, _Finding(order.rule, order.reason, actor=order.actor)
+    if rollout.route is not RouteReading.AS_INTENDED:
+        return Action.HOLD, stage, _Finding(f"routing_{rollout.route.value}", rollout.route_reason)
+    waits = "until a person ends this rollout"
+    if stage == stages.FALLBACK:
+        refused = rollout.plan.policy.both_bad == "refuse"
+        said = "nobody gets a prediction" if refused else f"{rollout.plan.previous[:12]}, certified before, answers"
+        return Action.HOLD, stage, _Finding(BOTH_BAD, f"both models failed; {said} {waits}")
+    if rollout.fallback:
+        reason = f"both models failed and the champion goes on {waits}, for want of a fallback: {rollout.fallback}"
+        return Action.HOLD, stage, _Finding(BOTH_BAD, reason)
+    return Action.HOLD, stages.FALLBACK, _Finding(BOTH_BAD, "both models failed; the policy's fallback takes over")
 
 
 def _rollback(rollout: RolloutState, evidence: Evidence, policy: RolloutPolicy, now: float) -> Iterator[_Finding]:
@@ -148,11 +182,17 @@ def _rollback(rollout: RolloutState, evidence: Evidence, policy: RolloutPolicy, 
     if both_bad(evidence, rollout.plan):
         since = evidence.onsets["error_objective"].since
         reason = "champion and challenger both miss the error objective: a person must decide what answers patients"
-        yield _Finding("both_bad", reason, since)
+        yield _Finding(BOTH_BAD, reason, since)
     watch = evidence.service.watch
     if rollout.stage == stages.WATCH and watch.n >= policy.min_n and watch.alarms(watch_limit(rollout.plan)):
         reason = f"the detector of the watch reached {watch_limit(rollout.plan):.4g}; rejected: error rate <= objective"
         yield _Finding("watch_errors", reason, evidence.onsets["error_objective"].since)
+    outcomes, most = evidence.promoted, outcome_watch_limit(rollout.plan)
+    if rollout.stage in stages.PROMOTED and outcomes.n >= policy.min_n and outcomes.detector.alarms(most):
+        reason = (
+            f"the detector of prediction errors reached {most:.4g} after n = {outcomes.n}; rejected: {PROMOTED_NULL}"
+        )
+        yield _Finding("watch_outcomes", reason, outcomes.onset.since)
     for rail in guardrails(evidence, rollout.plan):
         if rail.rejected:
             reason = f"E = {rail.peak:.4g} >= {rail.threshold:.4g} after n = {rail.n}; rejected: {rail.null}"

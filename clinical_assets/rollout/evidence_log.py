@@ -19,6 +19,7 @@ from clinical_assets.audit.chain import ChainState, HashChain, body_columns, cha
 from clinical_assets.foundation.canonical import canonical_json, sha256_bytes
 from clinical_assets.foundation.database import metadata
 from clinical_assets.rollout.entries import Fence
+from clinical_assets.rollout.evidence.after_promotion import SINCE_PROMOTION, pairs_since_promotion
 from clinical_assets.rollout.evidence.follow_up import passages
 from clinical_assets.rollout.evidence.news import Counters, News
 from clinical_assets.rollout.evidence.reading import Cursor, Scope, last_seq, pool, read
@@ -90,7 +91,9 @@ class EvidenceLog:
             )
         moved = evidence.update(news, plan)
         idle = counters is None or (evidence.sampled_at is not None and wall - evidence.sampled_at < IDLE_STEP_S)
-        learned = any((news.matured, news.pairs, news.answers, news.assigned, news.scored, news.passages))
+        learned = any(
+            (news.matured, news.pairs, news.answers, news.assigned, news.scored, news.passages, news.promoted)
+        )
         learned = learned or stage != evidence.stage or moved.service.counters != evidence.service.counters
         if fence is not None:
             if not learned and idle and evidence.sampled_at is not None:
@@ -218,6 +221,7 @@ def _news(connection: Connection, scope: Scope, evidence: Evidence, look: _Look)
         passages=passages(connection, scope),
         counters=look.counters,
         pool=pool(connection, scope) if wanted else None,
+        promoted=pairs_since_promotion(connection, scope) if look.stage in SINCE_PROMOTION else (),
     )
 
 

@@ -20,6 +20,8 @@ STAGES = {
     stages.FULL: "answers all patients",
     stages.WATCH: "answers all patients; the former model stays ready to take over",
     stages.DONE: "has replaced the former model",
+    stages.BOTH_BAD: "was taken off, and the former model fails as well; a person must decide",
+    stages.FALLBACK: "was taken off, and the former model fails as well: the fallback of the policy is in force",
     stages.ROLLED_BACK: "was taken off; the former model answers all patients",
 }
 
@@ -88,7 +90,7 @@ def explain(progress: Progress, decision: Decision | None) -> Explanation:
         now=f"the new model {STAGES.get(stage, f'answers {progress.weight} % of the patients, chosen at random')}",
         tests=() if plan.initial else tuple(_standing(name, rail) for name, rail in _rails(figures).items()),
         promotion="" if plan.initial else _promotion(figures),
-        next_stage=stages.following(plan, stage) if stage not in stages.CLOSED else "",
+        next_stage=stages.following(plan, stage) if stage not in (*stages.CLOSED, *stages.EMERGENCY) else "",
         missing=_missing(decision),
         signature=_signature(progress, plan, stage),
     )
@@ -128,7 +130,7 @@ def _missing(decision: Decision | None) -> tuple[str, ...]:
 
 
 def _signature(progress: Progress, plan: RolloutPlan, stage: str) -> str:
-    if not plan.needs_approval or stage in (*stages.CLOSED, *stages.PROMOTED):
+    if not plan.needs_approval or stage in (*stages.CLOSED, *stages.PROMOTED, *stages.EMERGENCY):
         return ""
     who = f"a named person other than {progress.rollout.author}, who made the model"
     when = "now" if stage == stages.APPROVAL else "before it answers all patients"

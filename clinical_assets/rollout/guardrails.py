@@ -27,6 +27,8 @@ NULLS = {
     "latency_objective": "challenger's share of answers slower than {} ms <= {:.3g}",
 }
 
+PROMOTED_NULL = "mean weighted Brier difference (new - old model) of patients since the promotion <= 0, at every moment"
+
 
 @dataclass(frozen=True)
 class Guardrail:
@@ -102,6 +104,11 @@ def watch_limit(plan: RolloutPlan) -> float:
     return (plan.policy.watch_days + 1) / plan.policy.watch_alpha
 
 
+def outcome_watch_limit(plan: RolloutPlan) -> float:
+    """The same for prediction errors, since the promotion."""
+    return plan.bets_since_promotion / plan.policy.watch_outcome_alpha
+
+
 def _tests(evidence: Evidence) -> Mapping[str, tuple[EProcess | DriftEvidence | SubgroupEvidence, int]]:
     paired, errors = evidence.paired.harm, evidence.service.errors
     requests = errors.challenger[0]
@@ -162,10 +169,20 @@ def statistics(evidence: Evidence, plan: RolloutPlan) -> dict[str, Any]:
             "champion_e": finite(_exp(evidence.champion_drift.log_e)),
         },
         "watch": {"m": finite(_exp(evidence.service.watch.log_mean)), "alarm": watch_limit(plan)},
+        **_outcomes_since_promotion(evidence, plan),
         "sample_ratio": {"peak": finite(evidence.assignment.peak), "n": evidence.assignment.n},
         "overdue_outcomes": evidence.overdue,
         "error_objective": plan.error_objective,
     }
+
+
+def _outcomes_since_promotion(evidence: Evidence, plan: RolloutPlan) -> dict[str, Any]:
+    seen = evidence.promoted
+    if not seen.n:
+        return {}
+    m = finite(_exp(seen.detector.log_mean))
+    found = {"null": PROMOTED_NULL, "m": m, "alarm": outcome_watch_limit(plan), "n": seen.n, "mean": seen.mean}
+    return {"watch_outcomes": found}
 
 
 def counts(evidence: Evidence) -> dict[str, int]:

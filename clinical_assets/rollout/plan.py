@@ -31,6 +31,7 @@ class RolloutPlan(BaseModel):
         squared_gap: E[4 (p_B - p_A)^2 p_A (1 - p_A)] there, the unit of the conditional test's bets; 0 = unknown.
         latency: time limits from the champion's latencies before the rollout; empty where they are not measured.
         hazard_shape: share of the cumulative hazard at the ends of the follow-up bands, from the training data.
+        previous: the model that the champion replaced, "" if there was none or it is not known.
         split_scores: "both" only if the data plane logs both models' scores for the patients of both arms.
     """
 
@@ -54,6 +55,7 @@ class RolloutPlan(BaseModel):
     latency: tuple[SlowRate, ...] = ()
     hazard_shape: HazardShape = HazardShape()
     split_scores: Literal["own", "both"] = "own"
+    previous: str = ""
 
     @model_validator(mode="after")
     def _comparable(self) -> RolloutPlan:
@@ -87,6 +89,11 @@ class RolloutPlan(BaseModel):
     def counts_person_time(self) -> bool:
         """Whether survival evidence counts from the first day."""
         return self.horizon_days is not None and self.policy.follow_up == "as_reported"
+
+    @property
+    def bets_since_promotion(self) -> float:
+        """Bets of the outcome watch altogether: one at first and one a day while all patients get the new model."""
+        return self.policy.dwell_days + self.policy.watch_days + 1
 
     @property
     def horizon_s(self) -> float:

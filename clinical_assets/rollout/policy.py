@@ -89,7 +89,21 @@ class RolloutPolicy(BaseModel):
         default=0.25, gt=0, description="drift of scores rolls back at this PSI when the champion's own are quiet"
     )
     watch_alpha: float = Field(
-        default=0.05, gt=0, lt=1, description="chance of a false alarm of the detector over the whole watch"
+        default=0.05,
+        gt=0,
+        lt=1,
+        description="chance of a false alarm of the detector of service errors over the whole watch",
+    )
+    watch_outcome_alpha: float = Field(
+        default=0.05,
+        gt=0,
+        lt=1,
+        description="the same for the detector of prediction errors, from the promotion to the end of the watch",
+    )
+    both_bad: Literal["previous", "refuse"] = Field(
+        default="previous",
+        description="when champion and challenger both miss the error objective: previous = the model certified before "
+        "the champion answers, refuse = nobody gets a prediction; until a person ends it",
     )
     min_shadow_pairs: int = Field(default=200, ge=1, description="mature paired patients before leaving shadow")
     min_requests: int = Field(default=200, ge=1, description="challenger requests in a ramp stage before the next one")

@@ -110,6 +110,7 @@ class _Sight:
             telemetry=Reading(seen["telemetry"]),
             blind_s=limit + 1 if seen["blind"] else 0.0,
             route=RouteReading(seen["route"]),
+            fallback=seen.get("fallback", ""),
             order=None if seen["order"] is None else Order(seen["order"], row.reason, row.rule),
         )
 

@@ -34,7 +34,8 @@ def needs_write(
     if decision.rule == CONTESTED:
         return False
     if sight.reading is RouteReading.MISMATCH:  # only a route between our own two models is restored
-        ours = {progress.rollout.champion, progress.rollout.challenger}
+        rollout = progress.rollout
+        ours = {rollout.champion, rollout.challenger, rollout.policy.get("previous")}
         return sight.served is not None and set(sight.served.weights) <= ours
     return recreate if sight.reading is RouteReading.LOST else sight.reading is RouteReading.AS_INTENDED
 
@@ -70,7 +71,9 @@ def worth_a_row(decision: Decision, progress: Progress) -> bool:
 def paced(decision: Decision, plan: RolloutPlan, progress: Progress, ledger: Ledger) -> Decision:
     """Hold for a while after the data plane refused a route."""
     last = progress.last
-    if last is None or last.transition.rule != "route_rejected" or decision.action in (Action.ROLLBACK, Action.HOLD):
+    if last is None or last.transition.rule != "route_rejected" or decision.action is Action.ROLLBACK:
+        return decision
+    if decision.action is Action.HOLD and decision.stage != stages.FALLBACK:
         return decision
     if ledger.wall() - last.recorded_at >= RETRY_REJECTED_S:
         return decision

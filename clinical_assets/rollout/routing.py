@@ -41,6 +41,7 @@ class RouteState:
         rollout_id: the rollout that owns the route, "" for a route at rest.
         weight: whole per cent, 0..100.
         pinned: requests with the test header may choose the challenger by name.
+        refused: nobody gets a prediction; the champion is only named, as the model to which a person can return.
     """
 
     cancer: str
@@ -50,6 +51,7 @@ class RouteState:
     weight: int = 0
     mirror: bool = False
     pinned: bool = False
+    refused: bool = False
 
     def __post_init__(self) -> None:
         if not self.champion:
@@ -58,6 +60,8 @@ class RouteState:
             raise ValueError(f"{self.cancer}: weight must be a whole per cent between 0 and 100, got {self.weight!r}")
         if self.challenger is None and (self.weight or self.mirror or self.pinned):
             raise ValueError(f"{self.cancer}: weight, mirror and pin need a challenger")
+        if self.refused and self.challenger is not None:
+            raise ValueError(f"{self.cancer}: a route that refuses has no challenger")
         if self.challenger == self.champion:
             raise ValueError(f"{self.cancer}: champion and challenger are the same model {self.champion[:12]}")
 
@@ -142,9 +146,9 @@ class Authority(Protocol):
 def guard(new: RouteState, current: RouteState | None, authority: Authority, now: float) -> None:
     """Refuse a route in which a model gains scope without a valid signed verdict on exactly that model.
 
-    A larger challenger weight or a new champion needs `TRAFFIC`; a new mirror or pin needs `SHADOW`. Lowering the
-    weight, removing the challenger and keeping the champion gain nothing and always pass, so a rollback never waits
-    for a verdict.
+    A larger challenger weight, a new champion and the end of a refusal need `TRAFFIC`; a new mirror or pin needs
+    `SHADOW`. Lowering the weight, removing the challenger, keeping the champion and refusing gain nothing and always
+    pass, so a rollback never waits for a verdict.
 
     Raises:
         Whatever `authority.require` raises, unchanged.
@@ -152,7 +156,9 @@ def guard(new: RouteState, current: RouteState | None, authority: Authority, now
     """
     if current is not None and current.cancer != new.cancer:
         raise RouteConflict(f"route of {current.cancer} cannot be replaced by one for {new.cancer}")
-    if current is None or new.champion != current.champion:
+    if new.refused and current is not None and new.champion == current.champion:
+        return
+    if current is None or new.champion != current.champion or (current.refused and not new.refused):
         authority.require(new.champion, new.cancer, Scope.TRAFFIC, now)
     if new.challenger is None:
         return

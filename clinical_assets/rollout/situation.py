@@ -115,6 +115,19 @@ def verdict_problem(authority: RolloutAuthority, plan: RolloutPlan, needed: Scop
     return ""
 
 
+def fallback_problem(authority: RolloutAuthority, plan: RolloutPlan, wall: float) -> str:
+    """Why the policy's fallback for two bad models cannot take over, "" if it can."""
+    if plan.policy.both_bad == "refuse":
+        return ""
+    if not plan.previous:
+        return "no model was certified before the champion"
+    try:
+        authority.require(plan.previous, plan.cancer, Scope.TRAFFIC, wall)
+    except Refused as error:
+        return str(error)
+    return ""
+
+
 def approver(authority: RolloutAuthority, rollout: Rollout, plan: RolloutPlan, stage: str, wall: float) -> str:
     """Who approved the promotion, "" if nobody did or nobody need."""
     if stage != stages.APPROVAL or not plan.needs_approval:
@@ -126,11 +139,13 @@ def approver(authority: RolloutAuthority, rollout: Rollout, plan: RolloutPlan, s
 
 
 def _effect(route: RouteState | None) -> tuple[object, ...] | None:
-    return None if route is None else (route.weights, route.challenger, route.mirror)
+    return None if route is None else (route.weights, route.challenger, route.mirror, route.refused)
 
 
 def _said(route: RouteState | None) -> str:
     if route is None:
         return "no route"
+    if route.refused:
+        return f"no predictions ({route.champion[:12]} is refused)"
     shares = ", ".join(f"{digest[:12]} {weight} %" for digest, weight in route.weights.items())
     return f"{shares}{', mirrored' if route.mirror else ''}"

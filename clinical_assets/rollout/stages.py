@@ -13,9 +13,14 @@ FULL = "100"
 WATCH = "watch"
 DONE = "done"
 ROLLED_BACK = "rolled_back"
+BOTH_BAD = "both_bad"
+FALLBACK = "fallback"
 
 CLOSED = (DONE, ROLLED_BACK)
 PROMOTED = (FULL, WATCH, DONE)
+EMERGENCY = (BOTH_BAD, FALLBACK)
+"""Neither model may be relied on. The challenger is off the route; then the policy's fallback takes over. Only a person
+leads out, to `rolled_back`, and until then no other rollout of the cancer type can open."""
 
 
 def path(plan: RolloutPlan) -> tuple[str, ...]:
@@ -50,17 +55,22 @@ def weight(plan: RolloutPlan, stage: str) -> int:
 def route(plan: RolloutPlan, rollout_id: str, stage: str) -> RouteState | None:
     """The route of `stage`, `None` where there is none yet.
 
-    Until the watch ends the old champion stays in the route at weight 0, loaded and one write away.
+    Until the watch ends the old champion stays in the route at weight 0, loaded and one write away; it scores copies of
+    every request, so that outcomes after the promotion are judged against it.
     """
     if plan.initial:
         served = stage in PROMOTED
         return RouteState(plan.cancer, rollout_id, plan.challenger) if served else None
     if stage == DONE:
         return RouteState(plan.cancer, rollout_id, plan.challenger)
-    if stage in (OPENING, ROLLED_BACK):
+    if stage == FALLBACK and plan.policy.both_bad == "refuse":
+        return RouteState(plan.cancer, rollout_id, plan.champion, refused=True)
+    if stage == FALLBACK:
+        return RouteState(plan.cancer, rollout_id, plan.previous)
+    if stage in (OPENING, ROLLED_BACK, BOTH_BAD):
         return RouteState(plan.cancer, rollout_id, plan.champion)
-    share = weight(plan, stage)
-    return RouteState(plan.cancer, rollout_id, plan.champion, plan.challenger, share, mirror=stage == SHADOW)
+    share, mirror = weight(plan, stage), stage in (SHADOW, FULL, WATCH)
+    return RouteState(plan.cancer, rollout_id, plan.champion, plan.challenger, share, mirror)
 
 
 def needed_scope(plan: RolloutPlan, stage: str) -> Scope:

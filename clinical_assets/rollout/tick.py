@@ -36,6 +36,7 @@ from clinical_assets.rollout.situation import (
     RouteSight,
     TelemetrySample,
     approver,
+    fallback_problem,
     look,
     same,
     sample,
@@ -208,6 +209,7 @@ def _state(
         route=sight.reading,
         route_reason=sight.reason,
         order=order,
+        fallback=fallback_problem(ports.authority, plan, wall) if stage in stages.EMERGENCY else "",
     )
 
 
@@ -226,6 +228,7 @@ def _facts(plan: RolloutPlan, state: RolloutState, evidence: Evidence) -> Facts:
         "blind": state.blind_s > plan.policy.blind_limit_s,
         "route": state.route.value,
         "order": None if state.order is None else state.order.actor,
+        **({"fallback": state.fallback} if state.stage in stages.EMERGENCY else {}),
     }
     return Facts(counts(evidence), interval, sha256_json(seen), seen)
 

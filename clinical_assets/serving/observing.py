@@ -32,6 +32,7 @@ class Split:
     weights: Mapping[str, int]
     mirror: bool
     pinned: bool
+    refused: bool = False
 
 
 Destination = Callable[[str], str]
@@ -47,6 +48,8 @@ def interpret(cancer: str, split: Split, champion_at: Destination, challenger_at
     champion, challenger = split.headers.get(arms.CHAMPION, ""), split.headers.get(arms.CHALLENGER) or None
     if not champion:
         raise RouteConflict(f"{cancer}: the route names no champion; another writer changed it")
+    if split.refused:
+        return Observed(RouteState(cancer, split.headers.get(arms.ROLLOUT, ""), champion, refused=True), 0)
     ours = {champion_at(champion)} | ({challenger_at(challenger)} if challenger else set())
     if foreign := sorted(set(split.weights) - ours):
         raise RouteConflict(f"{cancer}: the route holds the foreign destination {', '.join(foreign)}; remove it")
@@ -67,7 +70,7 @@ def interpret(cancer: str, split: Split, champion_at: Destination, challenger_at
 
 def retreats(route: RouteState, current: RouteState) -> bool:
     """Whether `route` gives no model more than it has: same champion, and at most the challenger's present exposure."""
-    if route.champion != current.champion:
+    if route.champion != current.champion or (current.refused and not route.refused):
         return False
     if route.challenger is None:
         return True

@@ -8,6 +8,7 @@ subset is accepted (and answers 503 in Envoy); an EnvoyFilter merges as protocol
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 from typing import Any
 
 from clinical_assets.serving.kubernetes.names import Names
@@ -34,11 +35,36 @@ def route_configuration(objects: dict[str, Document], names: Names) -> Document:
     return {"name": "http.80", "virtual_hosts": [host] if service else []}
 
 
-def clusters(objects: dict[str, Document], names: Names, ports: tuple[int, ...]) -> dict[str, dict[str, str]]:
-    """Labels of the pods by cluster name."""
+@dataclass(frozen=True)
+class Endpoints:
+    """Pods of one cluster: those with `labels`; of them, those that also have the label `first` before the others."""
+
+    labels: dict[str, str]
+    first: tuple[str, str] | None
+    ejection: Document
+
+    def priority(self, pod: dict[str, str]) -> int | None:
+        """0 or 1, `None` for a pod that is none of them."""
+        if any(pod.get(key) != value for key, value in self.labels.items()):
+            return None
+        return 0 if self.first is None or pod.get(self.first[0]) == self.first[1] else 1
+
+
+def clusters(objects: dict[str, Document], names: Names, ports: tuple[int, ...]) -> dict[str, Endpoints]:
+    """Endpoints by cluster name. A priority of endpoints (`failoverPriority`) holds only with outlier detection."""
     rule = objects.get(names.destination_rule)
-    subsets = rule["spec"].get("subsets", []) if rule else []
-    return {names.cluster(entry["name"], port): entry["labels"] for entry in subsets for port in ports}
+    if rule is None:
+        return {}
+    found = {}
+    for entry in rule["spec"].get("subsets", []):
+        policy = {**rule["spec"].get("trafficPolicy", {}), **entry.get("trafficPolicy", {})}
+        ejection = policy.get("outlierDetection", {})
+        locality = policy.get("loadBalancer", {}).get("localityLbSetting", {})
+        wanted = [label.split("=", 1) for label in locality.get("failoverPriority", []) if ejection]
+        first = (wanted[0][0], wanted[0][1]) if wanted else None
+        for port in ports:
+            found[names.cluster(entry["name"], port)] = Endpoints(entry["labels"], first, ejection)
+    return found
 
 
 def _routes(entry: Document, header: str) -> list[Document]:
@@ -95,8 +121,17 @@ def _action(entry: Document, header: str, route: Document) -> Document:
         policy: Document = {"retry_on": ",".join([w for w in on if not w.isdigit()] + ["retriable-status-codes"])}
         policy["retriable_status_codes"] = [int(word) for word in on if word.isdigit()]
         policy["num_retries"], policy["per_try_timeout"] = retries["attempts"], retries["perTryTimeout"]
+        if retries.get("retryRemoteLocalities"):
+            policy["retry_priority"] = _other_priorities()
         action["retry_policy"] = policy
     return action
+
+
+def _other_priorities() -> Document:
+    """After two attempts the next priority of endpoints is tried."""
+    kind = "type.googleapis.com/envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig"
+    config = {"@type": kind, "update_frequency": 2}
+    return {"name": "envoy.retry_priorities.previous_priorities", "typed_config": config}
 
 
 def _headers(entry: Document) -> Document:

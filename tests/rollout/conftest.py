@@ -119,13 +119,15 @@ class World:
             served = route.challenger if arms[i] else route.champion
             risk = challenger[i] if arms[i] else champion[i]
             entries.append(self._prediction(*who, served, Arm.CHALLENGER if arms[i] else Arm.CHAMPION, route, risk))
-            if route.mirror:
+            if route.mirror and arms[i]:
+                entries.append(self._prediction(*who, route.champion, Arm.SHADOW, route, champion[i]))
+            elif route.mirror:
                 entries.append(self._prediction(*who, route.challenger, Arm.SHADOW, route, challenger[i], i < invalid))
             labels.append(Outcome(ids[-1], CANCER, self.clock.at, label=int(outcome[i])))
         self.ledger.record_predictions(entries)
         if label:
             self.ledger.record_outcomes(labels)
-        on_b = n if route.mirror else int(arms.sum())
+        on_b = n if route.mirror and not route.weight else int(arms.sum())
         self.telemetry.add(CHAMPION, n - int(arms.sum()))
         if route.challenger:
             self.telemetry.add(route.challenger, on_b, errors)

@@ -143,9 +143,12 @@ def test_when_both_models_fail_it_is_said_once_and_nothing_flaps(world: World) -
     assert result.decision.rule == "both_bad"
     assert "a person must decide" in result.decision.reason
     assert world.share() == 0
+    assert world.tick().stage == "both_bad"
     rows = len(world.rows())
-    assert world.tick().status == "closed"
-    assert len(world.rows()) == rows
+    for _ in range(5):
+        world.telemetry.add(CHAMPION, 200, 0)
+        assert (world.tick().stage, world.share()) == ("both_bad", 0)
+    assert len(world.rows()) == rows, "it is said once, and a person has to end it"
 
 
 def test_errors_that_begin_in_the_watch_lead_back_to_the_old_champion(world: World) -> None:

@@ -165,6 +165,8 @@ class Echo:
         self.holds = ""
         self.seen: list[dict[str, str]] = []
         self._loop = asyncio.new_event_loop()
+        self._servers: list[asyncio.Server] = []
+        self._open: set[asyncio.StreamWriter] = set()
         self.port = self._listen(self._serve)
         self.copies_port = self._listen(self._serve_copies)
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
@@ -172,14 +174,27 @@ class Echo:
     def stop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
 
+    def die(self) -> None:
+        """As a killed process: its connections are reset and nobody listens any more."""
+
+        def close() -> None:
+            for server in self._servers:
+                server.close()
+            for writer in self._open:
+                writer.transport.abort()
+
+        self._loop.call_soon_threadsafe(close)
+
     def _listen(self, serve: Callable[..., Any]) -> int:
         server = self._loop.run_until_complete(asyncio.start_server(serve, "127.0.0.1", 0))
+        self._servers.append(server)
         return server.sockets[0].getsockname()[1]
 
     async def _serve_copies(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await self._serve(reader, writer, copies=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, copies: bool = False) -> None:
+        self._open.add(writer)
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")

@@ -13,7 +13,7 @@ from clinical_assets.serving.desired import DesiredState
 from clinical_assets.serving.envoy import EnvoyRouter
 from clinical_assets.serving.envoy.files import CLUSTERS, ROUTE_CONFIG, ROUTES, ConfigFile
 from clinical_assets.serving.istio import GatewayProxies
-from clinical_assets.serving.kubernetes.names import ANSWERS_PORT, COPIES_PORT, MODEL_LABEL
+from clinical_assets.serving.kubernetes.names import ANSWERS_PORT, CANCER_LABEL, COPIES_PORT, MODEL_LABEL
 from tests.kubernetes_double import istiod
 from tests.kubernetes_double.cluster import Cluster
 from tests.kubernetes_double.server import ApiServer
@@ -235,7 +235,7 @@ class Istiod:
                 routes = istiod.route_configuration(cluster.api.objects, cluster.names)
                 found = istiod.clusters(cluster.api.objects, cluster.names, (ANSWERS_PORT, COPIES_PORT))
             resources = {
-                CLUSTERS: [self._cluster(name, labels) for name, labels in found.items()],
+                CLUSTERS: [self._cluster(name, endpoints) for name, endpoints in found.items()],
                 ROUTES: [
                     {
                         "@type": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
@@ -265,17 +265,28 @@ class Istiod:
         except RoutingUnavailable:
             return False
 
-    def _cluster(self, name: str, labels: dict[str, str]) -> dict[str, Any]:
-        echo = self._plane.blue if labels[MODEL_LABEL] == A[:12] else self._plane.green
-        port = echo.port if f"|{ANSWERS_PORT}|" in name else echo.copies_port
-        address = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
-        endpoints = [{"lb_endpoints": [{"endpoint": {"address": address}}]}]
+    def _cluster(self, name: str, found: istiod.Endpoints) -> dict[str, Any]:
+        endpoints = []
+        for digest, echo in ((A, self._plane.blue), (B, self._plane.green)):
+            priority = found.priority({CANCER_LABEL: CANCER, MODEL_LABEL: digest[:12]})
+            port = echo.port if f"|{ANSWERS_PORT}|" in name else echo.copies_port
+            address = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+            if priority is not None:
+                endpoints.append({"lb_endpoints": [{"endpoint": {"address": address}}], "priority": priority})
         return {
             "@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster",
             "name": name,
             "type": "STATIC",
             "connect_timeout": "0.5s",
             "load_assignment": {"cluster_name": name, "endpoints": endpoints},
+            "outlier_detection": {
+                "consecutive_5xx": found.ejection["consecutive5xxErrors"],
+                "interval": found.ejection["interval"],
+                "base_ejection_time": found.ejection["baseEjectionTime"],
+                "max_ejection_percent": found.ejection["maxEjectionPercent"],
+            },
+            "circuit_breakers": {"thresholds": [{"max_retries": 2**32 - 1}]},  # Istio's default; Envoy's own is 3
+            "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
         }
 
     def _run(self) -> None:

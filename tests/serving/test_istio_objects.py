@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -22,15 +23,15 @@ from clinical_assets.serving.istio.routes import (
     sticky_patch,
     subsets_for,
 )
-from clinical_assets.serving.kubernetes.names import Names, is_our_subset
+from clinical_assets.serving.kubernetes.names import ANSWERS_PORT, CANCER_LABEL, MODEL_LABEL, Names, is_our_subset
 from tests.kubernetes_double.documents import Document, PatchFailed, json_patch, merge_patch
-from tests.kubernetes_double.istiod import route_configuration
+from tests.kubernetes_double.istiod import clusters, route_configuration
 
 A, B = "a" * 64, "b" * 64
 NAMES = Names()
 cancers = st.sampled_from(["breast", "breast_fna", "colon"])
 routes = st.one_of(
-    st.builds(RouteState, cancers, st.sampled_from(["", "r1"]), st.just(A)),
+    st.builds(RouteState, cancers, st.sampled_from(["", "r1"]), st.just(A), refused=st.booleans()),
     st.builds(
         RouteState, cancers, st.sampled_from(["", "r1"]), st.just(A), st.just(B), st.integers(0, 100),
         st.booleans(), st.booleans(),
@@ -77,6 +78,9 @@ def test_case_2_and_5_weights_are_whole_above_0_and_add_up_to_100_and_every_subs
     subsets = {entry["name"] for entry in subsets_for(route)}
     assert all(is_our_subset(route.cancer, name) for name in subsets)
     for entry in routes_for(route, NAMES):
+        if "directResponse" in entry:
+            assert (route.refused, "route" in entry, "retries" in entry) == (True, False, False)
+            continue
         weights = [destination.get("weight") for destination in entry["route"]]
         assert weights == [None] or (sum(weights) == 100 and all(type(w) is int and w > 0 for w in weights))
         used = [*entry["route"], *entry.get("mirrors", [])]
@@ -117,7 +121,7 @@ def test_case_1_a_reweight_changes_the_two_weights_and_the_header_that_states_th
 def test_any_change_keeps_foreign_entries_in_their_bytes_and_order(
     one: RouteState, other: RouteState, before: list, after: list
 ) -> None:
-    other = RouteState(one.cancer, other.rollout_id, A, other.challenger, other.weight, other.mirror, other.pinned)
+    other = replace(other, cancer=one.cancer)
     http = [*before, *routes_for(one, NAMES), *after]
     document = {"metadata": {"resourceVersion": "7"}, "spec": {"http": http}}
     wanted = routes_for(other, NAMES)
@@ -176,6 +180,21 @@ def test_the_sticky_patch_would_break_a_lone_destination_under_the_name_of_a_spl
     assert "clusters" not in action["weighted_clusters"]
     whole = route_configuration(written(RouteState("colon", "", A)), NAMES)["virtual_hosts"][0]["routes"][0]
     assert "cluster" in whole["route"]
+
+
+def test_only_the_challengers_share_falls_over_and_only_to_the_champion() -> None:
+    found = written(RouteState("colon", "r1", A, B, 10))
+    pods = {digest: {CANCER_LABEL: "colon", MODEL_LABEL: digest[:12]} for digest in (A, B)}
+    stranger = {CANCER_LABEL: "breast", MODEL_LABEL: B[:12]}
+    reach = clusters(found, NAMES, (ANSWERS_PORT,))
+    champion, challenger = (
+        reach[NAMES.cluster(destination["destination"]["subset"])]
+        for destination in found[NAMES.virtual_service]["spec"]["http"][0]["route"]
+    )
+    assert [champion.priority(pod) for pod in (pods[A], pods[B], stranger)] == [0, None, None]
+    assert [challenger.priority(pod) for pod in (pods[B], pods[A], stranger)] == [0, 1, None]
+    copies = written(RouteState("colon", "r1", A, B, 10, mirror=True))[NAMES.virtual_service]["spec"]["http"][0]
+    assert [m["destination"]["subset"] for m in copies["mirrors"]] == ["colon-" + d[:12] for d in (B, A)]
 
 
 def test_a_model_is_named_by_answers_copies_and_foreign_entries_alike() -> None:

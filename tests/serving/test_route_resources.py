@@ -18,7 +18,7 @@ from clinical_assets.serving.observing import retreats
 A, B = "a" * 64, "b" * 64
 cancers = st.sampled_from(["breast", "breast_fna", "colon"])
 routes = st.one_of(
-    st.builds(RouteState, cancers, st.sampled_from(["", "r1"]), st.just(A)),
+    st.builds(RouteState, cancers, st.sampled_from(["", "r1"]), st.just(A), refused=st.booleans()),
     st.builds(
         RouteState, cancers, st.sampled_from(["", "r1"]), st.just(A), st.just(B), st.integers(0, 100),
         st.booleans(), st.booleans(),
@@ -50,7 +50,11 @@ def test_what_is_written_is_what_is_read(route: RouteState) -> None:
 def test_weights_are_whole_and_add_up_to_100_and_every_destination_has_a_cluster(route: RouteState) -> None:
     clusters = {cluster["name"] for cluster in clusters_for(route, lambda _: 1)}
     assert all(is_our_cluster(route.cancer, name) for name in clusters)
-    split = next(r for r in routes_for(route) if r["name"].endswith("/split"))["route"]
+    entry = next(r for r in routes_for(route) if r["name"].endswith("/split"))
+    if route.refused:
+        assert (entry["direct_response"]["status"], "route" in entry) == (503, False)
+        return
+    split = entry["route"]
     weighted = split["weighted_clusters"]["clusters"]
     assert sum(entry["weight"] for entry in weighted) == 100
     assert all(isinstance(entry["weight"], int) and entry["weight"] > 0 for entry in weighted)

@@ -111,9 +111,9 @@ def test_split_is_sticky_and_a_larger_weight_moves_nobody_back(router: TrafficRo
 
 
 def test_mirror_in_a_split_copies_to_both_models(router: TrafficRouter, plane: Plane) -> None:
-    router.apply(split(100, mirror=True), 0.0)
+    router.apply(split(99, mirror=True), 0.0)
     plane.blue.seen.clear(), plane.green.seen.clear()
-    plane.ask()
+    assert plane.ask()[1]["from"] == "green"
     wait_until(lambda: len(plane.green.seen) == 2 and len(plane.blue.seen) == 1, 5, "copies")
     assert plane.blue.seen[0]["x-copy-for"] == "champion"
     assert {seen["x-copy-for"] for seen in plane.green.seen} == {"none", "challenger"}
@@ -159,6 +159,50 @@ def test_case_5_everybody_at_weight_100_and_nobody_at_0(router: TrafficRouter, p
     for weight, everybody in ((100, {"green"}), (0, {"blue"})):
         router.apply(split(weight), 0.0)
         assert {plane.ask(patient)[1]["from"] for patient in patients} == everybody
+
+
+@pytest.mark.parametrize("weight", [50, 100])
+def test_a_challenger_whose_servers_are_gone_costs_no_patient_an_answer(
+    router: TrafficRouter, plane: Plane, weight: int
+) -> None:
+    if isinstance(plane, RealCluster):
+        pytest.skip("kills the test's own server")
+    router.apply(split(weight), 0.0)
+    patients = [f"patient-{i}" for i in range(64)]
+    before = {patient: plane.ask(patient)[1]["from"] for patient in patients}
+    assert "green" in before.values()
+    plane.green.die()
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(plane.ask, patients * 2))
+    assert {(status, body.get("from")) for status, body in answers} == {(200, "blue")}
+    in_its_place = [body["headers"] for (_, body), p in zip(answers, patients, strict=False) if before[p] == "green"]
+    assert {headers["x-arm"] for headers in in_its_place} == {"challenger"}, "the server sees for whom it stands in"
+
+
+def test_a_promoted_model_is_watched_by_the_old_one_on_copies(router: TrafficRouter, plane: Plane) -> None:
+    router.apply(split(100, mirror=True), 0.0)
+    assert router.read(CANCER) == split(100, mirror=True)
+    for number in range(8):
+        assert plane.ask(f"p{number}")[1]["from"] == "green"
+    wait_until(lambda: len(plane.blue.seen) == 8, 5, "copies for the old model")
+    assert {headers["x-copy-for"] for headers in plane.blue.seen} == {"champion"}
+    assert len(plane.green.seen) == 8, "no copy for the model that answers"
+
+
+def test_a_refusal_answers_503_with_the_reason_and_outcomes_still_arrive(router: TrafficRouter, plane: Plane) -> None:
+    router.apply(split(25), 0.0)
+    plane.authority.granted = {}
+    refusal = RouteState(CANCER, "r1", A, refused=True)
+    router.apply(refusal, 0.0)
+    assert router.read(CANCER) == refusal
+    status, body = plane.ask()
+    assert (status, "both models" in body["error"]) == (503, True)
+    assert plane.ask(path=f"/v2/models/{CANCER}/outcomes")[0] == 200
+    with pytest.raises(PermissionError):
+        router.apply(RouteState(CANCER, "r1", A), 0.0)
+    plane.authority.granted = {A: Scope.TRAFFIC}
+    router.apply(RouteState(CANCER, "r1", A), 0.0)
+    assert plane.ask()[1]["from"] == "blue"
 
 
 def test_case_12_100_reweights_under_load_lose_no_request(router: TrafficRouter, plane: Plane) -> None:

@@ -93,6 +93,7 @@ class News:
         assigned: (challenger arm?, propensity) of patients first seen in the split.
         counters: cumulative counts by digest, `None` when telemetry was missing.
         pool: given once, before the first outcome is used, where the policy asks for it.
+        promoted: pairs of patients whom the promoted model answered.
     """
 
     wall: float
@@ -106,3 +107,4 @@ class News:
     passages: Sequence[Passage] = ()
     counters: Counters | None = None
     pool: Pool | None = None
+    promoted: Sequence[Pair] = ()

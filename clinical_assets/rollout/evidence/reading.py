@@ -66,12 +66,12 @@ def _pairs(connection: Connection, scope: Scope) -> tuple[int, list[Pair]]:
         .add_columns(first.c.request_id, first.c.seq, mirrored.c.seq.label("other_seq"), *outcome_columns)
         .outerjoin(outcomes, outcome_of(first, scope.until))
     )
-    rows = _new(connection, query, first, scope)
-    matured = sum(not _used(row.predicted_at, before, row.seq, row.other_seq) for row in rows)
+    rows = new_rows(connection, query, first, scope)
+    matured = sum(not used(row.predicted_at, before, row.seq, row.other_seq) for row in rows)
     pairs = [
-        Pair(row.champion, row.challenger, _observed(row), row.predicted_at, _groups(row.groups))
+        Pair(row.champion, row.challenger, observed(row), row.predicted_at, _groups(row.groups))
         for row in rows
-        if row.outcome_seq is not None and not _used(row.predicted_at, before, row.seq, row.other_seq, row.outcome_seq)
+        if row.outcome_seq is not None and not used(row.predicted_at, before, row.seq, row.other_seq, row.outcome_seq)
     ]
     return matured, pairs
 
@@ -154,11 +154,11 @@ def _answers(connection: Connection, scope: Scope) -> list[Answer]:
         )
         .where(*_first_in_split(first, scope.rollout_id), first.c.status == PredictionStatus.OK)
     )
-    rows = _new(connection, query, first, scope)
+    rows = new_rows(connection, query, first, scope)
     return [
-        Answer(row.arm == Arm.CHALLENGER, row.propensity, row.risk, row.other, _observed(row))
+        Answer(row.arm == Arm.CHALLENGER, row.propensity, row.risk, row.other, observed(row))
         for row in rows
-        if not _used(row.predicted_at, scope.before, row.seq, row.outcome_seq)
+        if not used(row.predicted_at, scope.before, row.seq, row.outcome_seq)
     ]
 
 
@@ -213,7 +213,7 @@ def _first_in_split(first: Any, rollout_id: str) -> list[Any]:
     return [*randomised(first), ~exists().where(*randomised(earlier), *same)]
 
 
-def _new(connection: Connection, query: Any, first: Any, scope: Scope) -> list[Row[Any]]:
+def new_rows(connection: Connection, query: Any, first: Any, scope: Scope) -> list[Row[Any]]:
     """Mature rows of which something is new. The search starts from the new requests, whatever the history holds."""
     requests = predictions.c
     of_rollout = requests.rollout_id == scope.rollout_id
@@ -238,7 +238,7 @@ def _new(connection: Connection, query: Any, first: Any, scope: Scope) -> list[R
     return sorted(rows, key=lambda row: (row.predicted_at, row.seq))
 
 
-def _used(predicted_at: float, before: Cursor, *sequences: int) -> bool:
+def used(predicted_at: float, before: Cursor, *sequences: int) -> bool:
     return predicted_at <= before.mature_until and max(sequences) <= before.seq
 
 
@@ -259,7 +259,7 @@ def outcome_of(scored: Any, until: Cursor) -> Any:
     )
 
 
-def _observed(row: Row[Any]) -> Observed:
+def observed(row: Row[Any]) -> Observed:
     return Observed(row.time, row.event, row.label, row.outcome_at)
 
 

@@ -7,9 +7,10 @@ bit-identical values.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from clinical_assets.rollout.evidence.after_promotion import OutcomeWatch
 from clinical_assets.rollout.evidence.bets import EProcess
 from clinical_assets.rollout.evidence.companions import Companions
 from clinical_assets.rollout.evidence.drift import DriftEvidence, ScoreReference, tie_breaker
@@ -45,6 +46,7 @@ class Evidence:
     sampled_at: float | None = None
     stage: str = ""
     answered_before: int = 0
+    promoted: OutcomeWatch = field(default_factory=OutcomeWatch.start)
 
     @classmethod
     def start(cls, plan: RolloutPlan) -> Evidence:
@@ -99,6 +101,8 @@ class Evidence:
             moved = _pair(moved, pair, plan)
         for answer in news.answers:
             moved = _answer(moved, answer, plan)
+        for pair in news.promoted:
+            moved = _since_promotion(moved, pair, plan)
         for challenger, propensity in news.assigned:
             moved = replace(moved, assignment=assign(moved.assignment, challenger, propensity))
         return _count(replace(moved, matured=moved.matured + news.matured), news, plan)
@@ -114,6 +118,7 @@ class Evidence:
             **{name: getattr(self, name).to_json() for name in (*parts, *drifts)},
             "onsets": {name: onset.to_json() for name, onset in self.onsets.items()},
             **{name: getattr(self, name) for name in plain},
+            **({"promoted": self.promoted.to_json()} if self.promoted.n else {}),
         }
 
     @classmethod
@@ -133,6 +138,7 @@ class Evidence:
             state["sampled_at"],
             state["stage"],
             state["answered_before"],
+            OutcomeWatch.from_json(state["promoted"]) if "promoted" in state else OutcomeWatch.start(),
         )
 
 
@@ -193,6 +199,13 @@ def _pair(evidence: Evidence, pair: Pair, plan: RolloutPlan) -> Evidence:
     companions = evidence.companions.update(pair, z, outcome, weight, plan)
     moved = replace(evidence, paired=paired, companions=companions)
     return _onset(moved, pair.outcome.recorded_at, "paired_harm", "subgroup_harm")
+
+
+def _since_promotion(evidence: Evidence, pair: Pair, plan: RolloutPlan) -> Evidence:
+    outcome, weight = _outcome(pair.outcome, plan)
+    z = loss_difference(pair.challenger, pair.champion, outcome, weight)
+    seen = (pair.predicted_at, pair.outcome.recorded_at)
+    return replace(evidence, promoted=evidence.promoted.update(z, *seen, plan.max_weight, plan.bets_since_promotion))
 
 
 def _answer(evidence: Evidence, answer: Answer, plan: RolloutPlan) -> Evidence:

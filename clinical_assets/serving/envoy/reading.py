@@ -35,6 +35,7 @@ def observe(cancer: str, config: dict[str, Any]) -> Observed | None:
         weights=weights_by_cluster(action),
         mirror=bool(action.get("request_mirror_policies")),
         pinned=route_name(cancer, "pin-challenger") in routes,
+        refused="direct_response" in split,
     )
     return interpret(cancer, found, partial(cluster_name, cancer), partial(fallback_cluster, cancer))
 

@@ -7,6 +7,7 @@ alone answers 503 for the share of a dead variant.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +19,7 @@ from clinical_assets.serving.ports import LOOPBACK
 TYPES = "type.googleapis.com/envoy."
 REQUEST_TIMEOUT = "10s"
 ATTEMPT_TIMEOUT = "2.5s"
+REFUSAL = "no prediction: both models of this cancer type fail; decide without one, and ask the people who run it"
 _NO_RETRY_LIMIT = {"thresholds": [{"max_retries": 1024}]}
 """Envoy's own limit is 3 at a time: with more patients than that, a dead server would cost answers."""
 
@@ -32,6 +34,11 @@ def shadow_cluster(cancer: str, digest: str) -> str:
 
 def fallback_cluster(cancer: str, digest: str) -> str:
     return cluster_name(cancer, digest, "-or-champion")
+
+
+def copied(champion: str, challenger: str, weight: int) -> list[str]:
+    """Models that get mirrored copies: the one that answers nobody, in a split both."""
+    return [*([challenger] if weight < 100 else []), *([champion] if weight > 0 else [])]
 
 
 def is_our_cluster(cancer: str, name: str) -> bool:
@@ -74,11 +81,12 @@ def routes_for(route: RouteState) -> list[dict[str, Any]]:
         targets = {"challenger": route.challenger, "champion": route.champion}
         for arm, digest in targets.items():
             match = {**infer, "headers": [{"name": arms.VARIANT, "string_match": {"exact": arm}}]}
-            action = {"cluster": cluster_name(route.cancer, digest), **_patience()}
+            action = {"route": {"cluster": cluster_name(route.cancer, digest), **_patience()}}
             routes.append(_route(route, f"pin-{arm}", match, action, {arms.ARM: arm, arms.ROLLOUT: ""}))
-    routes.append(_route(route, "split", infer, _split(route), {arms.ROLLOUT: route.rollout_id}))
+    action = {"direct_response": refusal()} if route.refused else {"route": _split(route)}
+    routes.append(_route(route, "split", infer, action, {arms.ROLLOUT: route.rollout_id}))
     others = {"path_separated_prefix": f"/v2/models/{route.cancer}"}
-    action = {"cluster": cluster_name(route.cancer, route.champion), **_patience()}
+    action = {"route": {"cluster": cluster_name(route.cancer, route.champion), **_patience()}}
     routes.append(_route(route, "other", others, action, {arms.ARM: "champion", arms.ROLLOUT: ""}))
     return routes
 
@@ -105,10 +113,10 @@ def _split(route: RouteState) -> dict[str, Any]:
 
 
 def _copied(route: RouteState) -> list[str]:
-    """Models that get mirrored copies: the challenger; in a split both, so that each patient has two scores."""
+    """Models that get mirrored copies, so that each patient has two scores."""
     if not route.mirror or route.challenger is None:
         return []
-    return [route.challenger] if route.weight == 0 else [route.challenger, route.champion]
+    return copied(route.champion, route.challenger, route.weight)
 
 
 def _copy(route: RouteState, digest: str) -> dict[str, Any]:
@@ -135,8 +143,14 @@ def _route(
         "match": match,
         "request_headers_to_remove": [name for name, value in headers.items() if not value],
         "request_headers_to_add": _overwrite({name: value for name, value in headers.items() if value}),
-        "route": action,
+        **action,
     }
+
+
+def refusal() -> dict[str, Any]:
+    """What a patient's request gets while no model may be relied on."""
+    body = json.dumps({"error": REFUSAL})
+    return {"status": 503, "body": {"inline_string": body}}
 
 
 def _overwrite(headers: dict[str, str]) -> list[dict[str, Any]]:

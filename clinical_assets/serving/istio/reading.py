@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -10,7 +11,7 @@ from clinical_assets.serving import arms
 from clinical_assets.serving.envoy.reading import our_routes, weights_by_cluster, written_headers
 from clinical_assets.serving.envoy.resources import route_name
 from clinical_assets.serving.istio.routes import SPLIT, WHOLE, positions
-from clinical_assets.serving.kubernetes.names import ANSWERS_PORT, MANAGER, Names, subset
+from clinical_assets.serving.kubernetes.names import ANSWERS_PORT, MANAGER, Names, fallback_subset, subset
 from clinical_assets.serving.observing import Observed, Split, interpret, way_back
 
 
@@ -29,8 +30,9 @@ def declared(cancer: str, virtual_service: dict[str, Any] | None, names: Names) 
         weights=_weights(entry, names),
         mirror=bool(entry.get("mirrors") or entry.get("mirror")),
         pinned=route_name(cancer, "pin-challenger") in entries,
+        refused="directResponse" in entry,
     )
-    return interpret(cancer, split, partial(subset, cancer), partial(subset, cancer))
+    return interpret(cancer, split, partial(subset, cancer), partial(fallback_subset, cancer))
 
 
 def current_for(route: RouteState, virtual_service: dict[str, Any] | None, names: Names) -> Observed | None:
@@ -68,16 +70,18 @@ def served(cancer: str, configs: list[dict[str, Any]], names: Names) -> Observed
         weights=weights,
         mirror=bool(action.get("request_mirror_policies")),
         pinned=route_name(cancer, "pin-challenger") in by_name,
+        refused="direct_response" in entry,
     )
-    return interpret(cancer, split, partial(_cluster, cancer, names), partial(_cluster, cancer, names))
+    destinations = (partial(_cluster, names, named, cancer) for named in (subset, fallback_subset))
+    return interpret(cancer, split, *destinations)
 
 
 def names_model(virtual_service: dict[str, Any] | None, cancer: str, digest: str) -> bool:
     """Whether any entry, whoever wrote it, still sends or copies requests to the model."""
-    wanted = subset(cancer, digest)
+    wanted = (subset(cancer, digest), fallback_subset(cancer, digest))
     for entry in (virtual_service or {}).get("spec", {}).get("http") or []:
         targets = [*entry.get("route", []), *entry.get("mirrors", []), {"destination": entry.get("mirror") or {}}]
-        if any(target.get("destination", {}).get("subset") == wanted for target in targets):
+        if any(target.get("destination", {}).get("subset") in wanted for target in targets):
             return True
     return False
 
@@ -118,5 +122,5 @@ def _sticky(action: dict[str, Any]) -> bool:
     return bool(action["weighted_clusters"].get("use_hash_policy")) and arms.PATIENT in hashed
 
 
-def _cluster(cancer: str, names: Names, digest: str) -> str:
-    return names.cluster(subset(cancer, digest), ANSWERS_PORT)
+def _cluster(names: Names, named: Callable[[str, str], str], cancer: str, digest: str) -> str:
+    return names.cluster(named(cancer, digest), ANSWERS_PORT)

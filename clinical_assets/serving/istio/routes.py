@@ -8,6 +8,12 @@ Measured on istiod 1.31:
 * `use_hash_policy`, without which a weighted split is drawn anew for every request, exists only in Envoy. The
   EnvoyFilter merges it into the weighted clusters of a split; into a lone destination it would merge an empty list of
   weighted clusters, which Envoy refuses. So a lone destination stands under another route name, out of its reach.
+
+A weighted split alone answers 503 for the share of a dead variant. By Istio's documentation (`failoverPriority` of a
+DestinationRule, `retryRemoteLocalities` of a VirtualService) endpoints with a given label are tried first, the others
+of the subset when none of those is healthy, and a retry goes to the next group. So the challenger's share goes to a
+subset of all pods of its cancer type, its own first: where they are gone the champion's answer in its place, and say
+so. The champion's own subset holds its pods alone: nobody's failure gives the challenger a patient more.
 """
 
 from __future__ import annotations
@@ -17,13 +23,14 @@ from typing import Any
 
 from clinical_assets.rollout.routing import RouteState
 from clinical_assets.serving import arms
-from clinical_assets.serving.envoy.resources import is_our_route, route_name
+from clinical_assets.serving.envoy.resources import copied, is_our_route, refusal, route_name
 from clinical_assets.serving.kubernetes.names import (
     ANSWERS_PORT,
     CANCER_LABEL,
     COPIES_PORT,
     MODEL_LABEL,
     Names,
+    fallback_subset,
     subset,
 )
 
@@ -34,7 +41,10 @@ RETRIES = {
     "perTryTimeout": "2.5s",
     "retryOn": "connect-failure,refused-stream,reset,503",
     "retryIgnorePreviousHosts": True,
+    "retryRemoteLocalities": True,
 }
+SAME_POD = {"consistentHash": {"httpHeaderName": arms.PATIENT}}
+EJECTION = {"consecutive5xxErrors": 5, "interval": "5s", "baseEjectionTime": "15s", "maxEjectionPercent": 50}
 STICKY = {"route": {"weighted_clusters": {"use_hash_policy": True}}}
 
 
@@ -54,11 +64,17 @@ def routes_for(route: RouteState, names: Names) -> list[Entry]:
     kind = SPLIT if 0 < route.weight < 100 else WHOLE
     split = _entry(route, kind, [infer], _destinations(route, names), route.rollout_id)
     if route.mirror and route.challenger is not None:
-        copied = [route.challenger] if route.weight == 0 else [route.challenger, route.champion]
+        mirrored = copied(route.champion, route.challenger, route.weight)
         split["mirrors"] = [
             {"destination": _destination(route, digest, names, COPIES_PORT), "percentage": {"value": 100}}
-            for digest in copied
+            for digest in mirrored
         ]
+    if route.refused:
+        answer = refusal()
+        body = {"string": answer["body"]["inline_string"]}
+        for field in ("route", "retries", "timeout"):
+            del split[field]
+        split["directResponse"] = {"status": answer["status"], "body": body}
     entries.append(split)
     others = [{"uri": {"prefix": f"{path}/"}}, {"uri": {"exact": path}}]
     entries.append(_entry(route, "other", others, _lone(route, route.champion, "champion", names), ""))
@@ -74,6 +90,8 @@ def require_whole_shares(entries: list[Entry]) -> None:
             destination with a weight.
     """
     for entry in entries:
+        if "directResponse" in entry and "route" not in entry:
+            continue
         weights = [destination.get("weight") for destination in entry["route"]]
         lone = len(weights) == 1 and weights[0] is None
         whole = all(type(weight) is int and 0 < weight < 100 for weight in weights)
@@ -88,7 +106,7 @@ def positions(cancer: str, http: list[Entry]) -> list[int]:
 
 def subsets_for(route: RouteState) -> list[Entry]:
     """The subsets of the DestinationRule that the route refers to."""
-    return [
+    models = [
         {
             "name": subset(route.cancer, digest),
             "labels": {CANCER_LABEL: route.cancer, MODEL_LABEL: digest[:12]},
@@ -96,6 +114,14 @@ def subsets_for(route: RouteState) -> list[Entry]:
         for digest in (route.champion, route.challenger)
         if digest is not None
     ]
+    return [*models, _with_fallback(route.cancer, route.challenger)] if route.challenger else models
+
+
+def _with_fallback(cancer: str, challenger: str) -> Entry:
+    own_first = {"enabled": True, "failoverPriority": [f"{MODEL_LABEL}={challenger[:12]}"]}
+    policy = {"loadBalancer": {**SAME_POD, "localityLbSetting": own_first}, "outlierDetection": EJECTION}
+    labels = {CANCER_LABEL: cancer}
+    return copy.deepcopy({"name": fallback_subset(cancer, challenger), "labels": labels, "trafficPolicy": policy})
 
 
 def sticky_patch(cancer: str) -> Entry:
@@ -113,14 +139,13 @@ def objects(names: Names, gateway: str, hosts: list[str]) -> dict[str, dict[str,
     """
     metadata = {"name": names.routes, "namespace": names.namespace}
     unknown = {"name": "no-such-model", "directResponse": {"status": 404, "body": {"string": "no such model\n"}}}
-    sticky = {"loadBalancer": {"consistentHash": {"httpHeaderName": arms.PATIENT}}}
-    ejection = {"consecutive5xxErrors": 5, "interval": "5s", "baseEjectionTime": "15s", "maxEjectionPercent": 50}
+    policy = copy.deepcopy({"loadBalancer": SAME_POD, "outlierDetection": EJECTION})
     return {
         names.destination_rule: {
             "apiVersion": "networking.istio.io/v1",
             "kind": "DestinationRule",
             "metadata": dict(metadata),
-            "spec": {"host": names.host, "trafficPolicy": {**sticky, "outlierDetection": ejection}, "subsets": []},
+            "spec": {"host": names.host, "trafficPolicy": policy, "subsets": []},
         },
         names.envoy_filter: {
             "apiVersion": "networking.istio.io/v1alpha3",
@@ -140,10 +165,12 @@ def objects(names: Names, gateway: str, hosts: list[str]) -> dict[str, dict[str,
 def _destinations(route: RouteState, names: Names) -> list[Entry]:
     if route.challenger is None or route.weight == 0:
         return _lone(route, route.champion, "champion", names)
+    [challenger] = _lone(route, route.challenger, "challenger", names)
+    challenger["destination"]["subset"] = fallback_subset(route.cancer, route.challenger)
     if route.weight == 100:
-        return _lone(route, route.challenger, "challenger", names)
-    shares = (("champion", route.champion, 100 - route.weight), ("challenger", route.challenger, route.weight))
-    return [{**_lone(route, digest, arm, names)[0], "weight": weight} for arm, digest, weight in shares]
+        return [challenger]
+    [champion] = _lone(route, route.champion, "champion", names)
+    return [{**champion, "weight": 100 - route.weight}, {**challenger, "weight": route.weight}]
 
 
 def _lone(route: RouteState, digest: str, arm: str, names: Names) -> list[Entry]:

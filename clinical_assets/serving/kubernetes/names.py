@@ -64,8 +64,14 @@ def subset(cancer: str, digest: str) -> str:
     return f"{cancer.replace('_', '-')}-{digest[:12]}"
 
 
+def fallback_subset(cancer: str, digest: str) -> str:
+    """The challenger's pods, and where none of them answers the champion's."""
+    return f"{subset(cancer, digest)}-or-champion"
+
+
 def is_our_subset(cancer: str, name: str) -> bool:
-    return re.fullmatch(rf"{re.escape(cancer.replace('_', '-'))}-[0-9a-f]{{12}}", name) is not None
+    ours = rf"{re.escape(cancer.replace('_', '-'))}-[0-9a-f]{{12}}(-or-champion)?"
+    return re.fullmatch(ours, name) is not None
 
 
 def workload(cancer: str, digest: str) -> str:
