@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from clinical_assets.compute import Compute
 from clinical_assets.configuration import CatalogError, merge, read_yaml, validate
 from clinical_assets.gates.policy import GatePolicy
 from clinical_assets.gates.regulatory.declarations import ChangePlan, ContextOfUse, DeclaredUse, TrialDesign
@@ -69,7 +70,7 @@ _ICD10 = r"[A-Z]\d\d(\.[\dA-Z]+)?(-[A-Z]\d\d)?"
 
 
 class CancerType(_Section):
-    """One clinical question on one disease. `gates`, `rollout`, `models`, `retraining`, `trial` and
+    """One clinical question on one disease. `gates`, `rollout`, `models`, `compute`, `retraining`, `trial` and
     `change_plan` hold the resolved values: built-in defaults, then configs/platform.yaml, then the type's own file.
     """
 
@@ -86,6 +87,7 @@ class CancerType(_Section):
     context_of_use: ContextOfUse
     owners: tuple[str, ...] = Field(min_length=1)
     models: ModelOptions = ModelOptions()
+    compute: Compute = Compute()
     gates: GatePolicy = GatePolicy()
     rollout: RolloutPolicy = Field(default_factory=RolloutPolicy)
     retraining: Retraining = Retraining()
@@ -162,6 +164,7 @@ class PlatformDefaults(_Section):
     gates: dict[str, Any] = Field(default_factory=dict)
     rollout: dict[str, Any] = Field(default_factory=dict)
     models: dict[str, Any] = Field(default_factory=dict)
+    compute: dict[str, Any] = Field(default_factory=dict)
     retraining: dict[str, Any] = Field(default_factory=dict)
     trial: dict[str, Any] = Field(default_factory=dict)
     change_plan: dict[str, Any] = Field(default_factory=dict)
@@ -173,6 +176,7 @@ class _Resolved(_Section):
     gates: GatePolicy
     rollout: RolloutPolicy
     models: ModelOptions
+    compute: Compute
     retraining: Retraining
     trial: TrialDesign
     change_plan: ChangePlan

@@ -13,6 +13,7 @@ from resources.data_plane import data_plane
 from resources.feature_store import FeatureStore
 from resources.ledger_store import LedgerStore
 from resources.model_registry import ModelRegistry
+from resources.network_fits import network_fitting
 from resources.object_store import ObjectStore, ReferenceIOManager
 from resources.signer import Signer
 from sensors.drift import build_drift_sensor
@@ -43,6 +44,7 @@ def default_resources() -> dict[str, Any]:
         "object_store": ObjectStore(),
         "feature_store": FeatureStore(),
         "model_registry": ModelRegistry(),
+        "network_fitting": network_fitting(),
         "ledger_store": ledger_store,
         **data_plane(ledger_store),
     }

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import dagster as dg
 
 from clinical_assets.catalog import load_catalog
+from clinical_assets.run_pods import tags_of
 
-cancer_types = dg.StaticPartitionsDefinition(sorted(load_catalog()))
+
+class CancerTypes(dg.StaticPartitionsDefinition):
+    """Partition keys whose runs carry what their pods need."""
+
+    def get_tags_for_partition_key(self, partition_key: str) -> Mapping[str, str]:
+        return {**super().get_tags_for_partition_key(partition_key), **tags_of(partition_key)}
+
+
+cancer_types = CancerTypes(sorted(load_catalog()))

@@ -18,6 +18,7 @@ from clinical_assets.release import AUTHOR
 from clinical_assets.training_data import TrainingData, open_training_data, provenance
 from resources.ledger_store import LedgerStore
 from resources.model_registry import ModelRegistry
+from resources.network_fits import NetworkFitting
 from resources.object_store import ObjectStore
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def trained_model(
     object_store: ObjectStore,
     model_registry: ModelRegistry,
     ledger_store: LedgerStore,
+    network_fitting: NetworkFitting,
 ) -> dg.MaterializeResult[ModelReference]:
     """Cross-validated choice among families; the test split is opened once for each version."""
     cancer = load_catalog()[context.partition_key]
@@ -61,7 +63,8 @@ def trained_model(
 
     data = open_training_data(cancer, features, object_store)
     context.log.info(f"{cancer.slug}: searching {', '.join(cancer.models.families)} over {len(data.train)} patients")
-    found = search(data.train, cancer.contract, cancer.models)
+    fits = network_fitting.fits(context, cancer)
+    found = search(data.train, cancer.contract, cancer.models, fitter=fits)
     digest = _publish(cancer, found, features, input_sha, object_store, ledger_store)
     _open_test_split(cancer, digest, data, ledger_store)
     test = _predict(cancer, digest, found, data, object_store)
@@ -92,6 +95,7 @@ def trained_model(
         mlflow_version=registered.version,
     )
     object_store.remember("trained_model", cancer.slug, input_sha, reference)
+    fits.forget()
     return dg.MaterializeResult(
         value=reference,
         data_version=dg.DataVersion(digest),

@@ -166,7 +166,7 @@ def test_mistakes_in_platform_defaults_are_reported_against_their_own_file(
 
 def test_platform_file_is_optional_and_an_empty_catalogue_is_not(configs: Path) -> None:
     (configs / "platform.yaml").unlink()
-    sections = ("gates", "rollout", "models", "retraining", "trial", "change_plan")
+    sections = ("gates", "rollout", "models", "compute", "retraining", "trial", "change_plan")
     assert platform_defaults(configs) == {section: {} for section in sections}
     assert len(load_catalog(configs)) == len(load_catalog())
     with pytest.raises(CatalogError, match=r"no \*\.yaml file found; set CLINICAL_CONFIGS"):

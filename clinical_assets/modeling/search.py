@@ -10,6 +10,7 @@ import pandas as pd
 
 from clinical_assets.modeling.determinism import single_thread
 from clinical_assets.modeling.encoder import features_of
+from clinical_assets.modeling.families import Fitter
 from clinical_assets.modeling.model import FamilyModel
 from clinical_assets.modeling.options import FLOOR, ModelOptions
 from clinical_assets.modeling.outcomes import Outcomes
@@ -67,13 +68,18 @@ class SearchResult:
 
 
 def search(
-    train: pd.DataFrame, contract: CohortContract, options: ModelOptions, seed: int | None = None
+    train: pd.DataFrame,
+    contract: CohortContract,
+    options: ModelOptions,
+    seed: int | None = None,
+    fitter: Fitter | None = None,
 ) -> SearchResult:
     """Run the procedure on all of `train`, and once inside each fold for the out-of-fold predictions.
 
     Args:
         train: canonical table of the training subjects.
         seed: overrides `options.seed`.
+        fitter: what fits the networks; None for this process.
 
     Raises:
         ValueError: too few events to learn from, or a value outside the contract.
@@ -81,7 +87,8 @@ def search(
     seed = options.seed if seed is None else seed
     outcomes = Outcomes.from_frame(train, contract.endpoint)
     horizon = contract.endpoint.horizon_days
-    procedure = Procedure(features_of(contract), options.families, outcomes.kind, horizon, seed, options.device)
+    how = (options.families, outcomes.kind, horizon, seed, options.device, fitter)
+    procedure = Procedure(features_of(contract), *how)
     with single_thread():
         trained = procedure.train(train, outcomes, options.folds, nested=True)
         found = trained.select()

@@ -9,6 +9,7 @@ import pandas as pd
 
 from clinical_assets.modeling.choice import Context, Trial, choose
 from clinical_assets.modeling.encoder import Feature, encode_columns
+from clinical_assets.modeling.families import Fitter
 from clinical_assets.modeling.folds import stratified_folds
 from clinical_assets.modeling.model import FamilyModel
 from clinical_assets.modeling.options import FLOOR, Device, Family
@@ -36,6 +37,7 @@ class Procedure:
     Args:
         families: in order of complexity.
         horizon: days, None for a binary endpoint.
+        fitter: what fits the networks; None for this process.
     """
 
     features: tuple[Feature, ...]
@@ -44,6 +46,7 @@ class Procedure:
     horizon: float | None
     seed: int
     device: Device = "cpu"
+    fitter: Fitter | None = None
 
     def run(self, frame: pd.DataFrame, outcomes: Outcomes, folds: int) -> Selection:
         """Learn from `frame` (n, features) and `outcomes` (n,) alone.
@@ -58,7 +61,8 @@ class Procedure:
         plan = plan_for(outcomes, self.families, folds)
         fold = stratified_folds(outcomes, plan.folds, self.seed)
         codes = encode_columns(self.features, frame)
-        subjects = Subjects(self.features, codes, outcomes, fold, self.horizon, self.seed, self.device)
+        how = (self.horizon, self.seed, self.device, self.fitter)
+        subjects = Subjects(self.features, codes, outcomes, fold, *how)
         return Trained(self, plan, subjects, Library(subjects, plan, nested))
 
 

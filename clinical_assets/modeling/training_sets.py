@@ -14,7 +14,7 @@ from itertools import combinations
 import numpy as np
 
 from clinical_assets.modeling.encoder import Encoder, Feature
-from clinical_assets.modeling.families import Job, trainer
+from clinical_assets.modeling.families import Fitter, Job, trainer
 from clinical_assets.modeling.folds import stratified_sample
 from clinical_assets.modeling.options import Device, Family
 from clinical_assets.modeling.outcomes import Outcomes
@@ -39,6 +39,7 @@ class Subjects:
     horizon: float | None
     seed: int
     device: Device = "cpu"
+    fitter: Fitter | None = None
 
     @property
     def folds(self) -> range:
@@ -76,7 +77,8 @@ def _training_set(subjects: Subjects, left_out: Folds, most: int | None) -> Trai
     codes = subjects.codes[rows]
     encoder = Encoder.learn(subjects.features, codes)
     outcomes = subjects.outcomes.take(rows)
-    job = Job(encoder.encode(codes), outcomes, subjects.horizon, subjects.seed, subjects.device)
+    encoded = encoder.encode(codes)
+    job = Job(encoded, outcomes, subjects.horizon, subjects.seed, subjects.device, subjects.fitter)
     return TrainingSet(left_out, encoder, job)
 
 

@@ -50,6 +50,7 @@ class ApiDouble:
         before_write: called before each write is judged; tests put a concurrent writer here.
         after_write: called with the request, the object before and the object after each write.
         pods_ready: whether Deployments get ready pods.
+        logs: of pods, by path.
     """
 
     objects: dict[str, Document] = field(default_factory=dict)
@@ -59,6 +60,7 @@ class ApiDouble:
     before_write: Callable[[Request], None] | None = None
     after_write: Callable[[Request, Document | None, Document], None] | None = None
     pods_ready: bool = True
+    logs: dict[str, str] = field(default_factory=dict)
     version: int = 100
     events: list[tuple[int, str, str, Document]] = field(default_factory=list)
     oldest: int = 0
@@ -84,6 +86,9 @@ class ApiDouble:
             return (200, self._named(request.path)) if name else (200, self._list(request))
         if request.method == "DELETE":
             held = self._named(request.path)
+            wanted = ((request.body or {}).get("preconditions") or {}).get("uid")
+            if wanted is not None and wanted != held["metadata"]["uid"]:
+                raise Refusal(409, "Conflict", f"the UID in the precondition ({wanted}) is not that of the object")
             del self.objects[request.path]
             self._publish("DELETED", request.path, held)
             return 200, {"kind": "Status", "status": "Success"}
@@ -211,6 +216,23 @@ class ApiDouble:
             status["conditions"] = [{**message, "message": "Deployment does not have minimum availability."}]
         if document.get("status") != status:
             self._write(path, {**document, "status": status}, "MODIFIED")
+
+    def set_status(self, path: str, status: Document) -> None:
+        """What a controller does; without effect on an object that is gone."""
+        with self.changed:
+            if path in self.objects:
+                self._write(path, {**copy.deepcopy(self.objects[path]), "status": status}, "MODIFIED")
+
+    def log(self, request: Request) -> str:
+        """What the pod of a path `…/pods/<name>/log` has written.
+
+        Raises:
+            Refusal: no such pod, or no right to `pods/log`.
+        """
+        pod = request.path.removesuffix("/log")
+        self._authorise(request, "", "pods/log", pod.rpartition("/")[2])
+        self._named(pod)
+        return self.logs.get(pod, "")
 
     def set_pods_ready(self, ready: bool) -> None:
         with self.changed:

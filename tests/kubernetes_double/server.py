@@ -75,14 +75,25 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         if request.query.get("watch"):
             return self._watch(api, request)
+        if request.path.endswith("/log"):
+            return self._log(api, request)
         return self._answer(*api.handle(request))
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve
 
+    def _log(self, api: ApiDouble, request: Request) -> None:
+        try:
+            body, status, kind = api.log(request).encode(), 200, "text/plain"
+        except Refusal as refusal:
+            body, status, kind = json.dumps(refusal.status).encode(), refusal.code, "application/json"
+        self._send(status, kind, body)
+
     def _answer(self, status: int, document: dict[str, Any]) -> None:
-        body = json.dumps(document).encode()
+        self._send(status, "application/json", json.dumps(document).encode())
+
+    def _send(self, status: int, kind: str, body: bytes) -> None:
         self.send_response(status)
-        self.send_header("content-type", "application/json")
+        self.send_header("content-type", kind)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

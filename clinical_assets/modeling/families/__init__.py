@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from clinical_assets.modeling.options import Device
 from clinical_assets.modeling.outcomes import Outcomes
 from clinical_assets.modeling.predictors import LogOdds, Predictor, ProportionalHazards
 from clinical_assets.modeling.scores import Score
+
+if TYPE_CHECKING:
+    from clinical_assets.modeling.batched_networks import Fitted, Network
 
 TRAINERS = {
     "cox": "clinical_assets.modeling.families.cox",
@@ -23,17 +26,22 @@ TRAINERS = {
 }
 
 
+Fitter = Callable[[Sequence["Network"], str], list["Fitted"]]
+"""Fits a batch of networks on a device, wherever that is; the weights come in the order of the networks."""
+
+
 @dataclass(frozen=True)
 class Job:
     """One training set: `encoded` (n, columns), standardised by an encoder that saw these rows alone, with their
     `outcomes`; `horizon` in days at which risk will be stated, None for a binary endpoint; `device` for families that
-    can use a GPU."""
+    can use a GPU; `fitter` for those that can be fitted elsewhere, None for this process."""
 
     encoded: np.ndarray
     outcomes: Outcomes
     horizon: float | None
     seed: int
     device: Device = "cpu"
+    fitter: Fitter | None = None
 
     def predictor(self, score: Score) -> Predictor:
         """What a score of one output predicts: hazard ratios over Breslow's baseline, or log odds."""

@@ -18,7 +18,7 @@ import torch
 
 from clinical_assets.modeling.batched_networks import Fitted, Loss, Network, Sample, Weights, at_risk
 from clinical_assets.modeling.batched_networks import train as train_batch
-from clinical_assets.modeling.families import Job
+from clinical_assets.modeling.families import Fitter, Job
 from clinical_assets.modeling.folds import fewest_of_a_kind, stratified_folds
 from clinical_assets.modeling.network_scores import NetworkScore
 from clinical_assets.modeling.outcomes import Outcomes
@@ -64,25 +64,28 @@ def train(jobs: Sequence[Job]) -> list[Predictor]:
     Raises:
         ValueError: fewer than two events, or than two rows of each label; or the jobs' device is not here.
     """
-    device = _device(jobs)
+    device, fit = _place(jobs)
     plans = [_plan(job) for job in jobs]
     every = [network for plan in plans for networks in plan for network in networks]
-    fitted = iter(train_batch(every, device=device))
+    fitted = iter(fit(every, device))
     return [
         _pool(job, [_assess(job, [(network, next(fitted)) for network in networks]) for networks in plan])
         for job, plan in zip(jobs, plans, strict=True)
     ]
 
 
-def _device(jobs: Sequence[Job]) -> str:
-    """The one device of all jobs."""
+def _place(jobs: Sequence[Job]) -> tuple[str, Fitter]:
+    """The one device of all jobs, and what fits them there."""
     devices = {job.device for job in jobs} or {"cpu"}
     if len(devices) > 1:
         raise ValueError(f"one batch trains on one device, these jobs name {', '.join(sorted(devices))}")
-    device = devices.pop()
+    return devices.pop(), next((job.fitter for job in jobs if job.fitter is not None), _fit_here)
+
+
+def _fit_here(networks: Sequence[Network], device: str) -> list[Fitted]:
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("models.device is 'cuda', and torch finds no NVIDIA GPU here; set models.device to 'cpu'")
-    return device
+    return train_batch(networks, device=device)
 
 
 def _plan(job: Job) -> list[list[Network]]:

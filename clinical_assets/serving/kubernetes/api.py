@@ -89,9 +89,24 @@ class KubernetesApi:
             raise LostRace(f"{path} was deleted by another writer")
         return answer
 
-    def delete(self, path: str) -> None:
-        """Without effect if it is gone. Dependants (pods) go first."""
-        self._call("DELETE", path, {"propagationPolicy": "Foreground"})
+    def delete(self, path: str, uid: str = "") -> None:
+        """Without effect if it is gone. Dependants (pods) go first. With `uid` only that very object is deleted.
+
+        Raises:
+            LostRace: the object of that name has another `uid`.
+        """
+        preconditions = {"preconditions": {"uid": uid}} if uid else {}
+        self._call("DELETE", path, {"propagationPolicy": "Foreground", **preconditions})
+
+    def log(self, pod: str, container: str, lines: int) -> str:
+        """The last lines that a container of the pod at path `pod` has written; "" if there is no such pod.
+
+        Raises:
+            RoutingUnavailable: no answer, or no right to read it. RouteRejected: the container has not started.
+        """
+        query = [("container", container), ("tailLines", str(lines))]
+        response = self._send("GET", f"{pod}/log", query=query, timeout=TIMEOUT_S)
+        return "" if response is None else response.data.decode(errors="replace")
 
     def watch(self, path: str, version: str, seconds: int) -> Iterator[Document]:
         """Later states of one object, `{}` after its deletion; ends after `seconds`, or when `version` has expired.
