@@ -11,15 +11,18 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from textwrap import shorten
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
+from rich.text import Text
 
 from clinical_assets.backfill_progress import BackfillProgress
 from clinical_assets.backfill_worker import PROCESS_TAG, Outcome, process_name, serve
 from clinical_assets.foundation.home import Home
 from clinical_assets.instance import open_instance
 
+REASON_WIDTH = 240
 WORKER_MEMORY = 1.5 * 2**30
 """Bytes that a worker may need; with less memory there are fewer workers."""
 
@@ -196,8 +199,8 @@ def exit_code(outcomes: Sequence[Outcome], asked: int) -> int:
     return int(len(outcomes) < asked or any(outcome.status == "failed" for outcome in outcomes))
 
 
-def summary(outcomes: Sequence[Outcome], seconds: float) -> Table:
-    """The answers, worst first."""
+def summary(outcomes: Sequence[Outcome], seconds: float) -> Group:
+    """The answers, worst first; under the table why there is no model, or none that may be deployed."""
     from clinical_assets.catalog import load_catalog
 
     catalog = load_catalog()
@@ -205,16 +208,18 @@ def summary(outcomes: Sequence[Outcome], seconds: float) -> Table:
     counts = {status: sum(outcome.status == status for outcome in outcomes) for status in order}
     said = ", ".join(f"{number} {status}" for status, number in counts.items() if number)
     table = Table(title=f"{len(outcomes)} cancer types in {seconds:.0f} s: {said or 'none'}", title_justify="left")
-    for column in ("cancer type", "data", "status", "model", "C / AUROC", "scope", "seconds", "why"):
+    for column in ("cancer type", "data", "status", "model", "C / AUROC", "scope", "seconds"):
         table.add_column(column, overflow="fold")
     for o in sorted(outcomes, key=lambda outcome: order.index(outcome.status)):
         style = {"failed": "red", "refused": "yellow"}.get(o.status, "")
         measured = "-" if o.discrimination is None else f"{o.discrimination:.3f}"
         table.add_row(
             o.cancer, catalog[o.cancer].source.data_status, o.status, o.family or "-", measured, o.scope or "-",
-            f"{o.seconds:.1f}", o.reason, style=style,
+            f"{o.seconds:.1f}", style=style,
         )  # fmt: skip
-    return table
+    reasons = [Text(f"{o.cancer}: {shorten(o.reason, REASON_WIDTH)}") for o in outcomes if o.reason]
+    hint = [Text("in full: `clinical gate CANCER --explain`")] if counts["refused"] else []
+    return Group(table, *reasons, *hint)
 
 
 def as_json(outcomes: Sequence[Outcome], seconds: float) -> str:

@@ -117,7 +117,7 @@ def why(result: dg.ExecuteInProcessResult) -> str:
 
 def failed_checks(result: dg.ExecuteInProcessResult) -> list[str]:
     return [
-        f"{found.asset_key.to_user_string()}.{found.check_name}: {found.description}"
+        str(found.description)
         for found in result.get_asset_check_evaluations()
         if not found.passed and found.severity.value == "ERROR"
     ]

@@ -21,6 +21,7 @@ from clinical_assets.commands import (
     advisories,
     audit,
     cancers,
+    controls,
     database,
     evidence,
     gates,
@@ -142,6 +143,7 @@ def backfill(
 
 app.command()(new_cancer.new_cancer)
 app.command()(gates.gate)
+app.command()(controls.controls)
 app.command()(advisories.advisories)
 app.command()(evidence.evidence)
 app.command()(evidence.verify)

@@ -52,6 +52,55 @@ AI_ACT = (
 )
 """Regulation (EU) 2024/1689, requirements for high-risk systems."""
 
+PART_11 = (
+    Control("11.10(a) validation of the system"),
+    Control("11.10(b) accurate and complete copies", ("RG20",)),
+    Control("11.10(c) protection of records", ("RG20", "RG6")),
+    Control("11.10(d) access limited to authorised individuals", ("RG9",)),
+    Control("11.10(e) audit trails", ("RG6",)),
+    Control("11.10(f) sequencing of steps", ("RG9",)),
+    Control("11.10(g) authority checks", ("RG9", "RG10")),
+    Control("11.10(h) device checks"),
+    Control("11.10(i) education and training"),
+    Control("11.10(j) policies on accountability"),
+    Control("11.10(k) control of system documentation", ("RG11", "RG13")),
+    Control("11.30 open systems", ("RG8", "SE4", "SE5")),
+    Control("11.50 signature manifestations", ("RG7",)),
+    Control("11.70 signature and record linking", ("RG8",)),
+    Control("11.100 signatures unique to one individual", ("RG7", "RG9")),
+    Control("11.200 two identification components", ("RG9",)),
+    Control("11.300 controls for codes and passwords"),
+)
+"""21 CFR Part 11, electronic records and electronic signatures."""
+
+ICH_E6 = (
+    Control("4.1 blinding safeguarded", ("RG16",)),
+    Control("4.2.1 data capture", ("DQ1", "DQ2", "DQ5", "DQ18")),
+    Control("4.2.2 metadata and audit trails", ("RG6", "DQ18")),
+    Control("4.2.3 review of data and metadata", ("DQ3", "DQ4", "DQ10", "DQ16")),
+    Control("4.2.4 data corrections", ("RG6", "RG11")),
+    Control("4.2.5 transfer, exchange and migration", ("DQ18", "RG8")),
+    Control("4.2.6 data sets final before analysis", ("RG9", "RG11", "MP10", "MP16")),
+    Control("4.2.7 retention and access", ("RG20",)),
+    Control("4.2.8 destruction"),
+    Control("4.3.1 procedures for computerised systems"),
+    Control("4.3.2 training"),
+    Control("4.3.3 security", ("SE4", "SE7", "SE9", "SE10", "SE11", "SE15")),
+    Control("4.3.4 validation of the system"),
+    Control("4.3.5 system release", ("RG9", "RG10", "SE5")),
+    Control("4.3.6 system failure"),
+    Control("4.3.7 technical support"),
+    Control("4.3.8 user management", ("RG7", "RG9")),
+)
+"""ICH E6(R3) Good Clinical Practice, section 4, data governance."""
+
+MAPS: Mapping[str, tuple[Control, ...]] = {
+    "21 CFR Part 11": PART_11,
+    "ICH E6(R3), section 4": ICH_E6,
+    "Good machine learning practice, IMDRF N88": GMLP,
+    "EU AI Act": AI_ACT,
+}
+
 
 @check(GATE, "RG18", "Evidence by principle of good machine learning practice", "principles with evidence")
 def good_practice(case: Case) -> Finding:
