@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from typing import NoReturn
 
 import pytest
@@ -13,3 +14,9 @@ def absent(reason: str) -> NoReturn:
     if os.environ.get("CLINICAL_REQUIRE_SERVERS"):
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+def program(*names: str) -> str:
+    """Path of the first of these programs that is on PATH; skips or fails without one."""
+    found = next(filter(None, map(shutil.which, names)), None)
+    return found or absent(f"{names[0]} is not on PATH; see .ci/run for how it is installed")
