@@ -61,7 +61,7 @@ class ClusterServing(ServingBackend):
     cluster: dg.ResourceDependency[KubernetesCluster]
     image: str
     replicas: int = 2
-    max_replicas: int = 0
+    max_replicas: int = 6
 
     def desired_state(self) -> "KubernetesServing":
         from clinical_assets.serving.istio.reading import names_model

@@ -7,6 +7,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from clinical_assets.foundation.files import write_new
+
 
 class StateDirectoryError(RuntimeError):
     """The state directory cannot be used; the message names it and the remedy."""
@@ -59,7 +61,10 @@ class Home:
         return os.environ.get("CLINICAL_DATABASE_URL", f"sqlite:///{self.root / 'ledger.db'}")
 
     def prepare(self) -> Home:
-        """Create the directory and prove that it is writable.
+        """Create the directory, prove that it is writable, and put the keys of `$CLINICAL_KEYS_FROM` where they belong.
+
+        A pod's secrets are mounted readable by its group, which a key directory never is: they are copied, as private
+        files, and a key that lies here already stays.
 
         Raises:
             StateDirectoryError: missing permission, read-only or full file system.
@@ -77,4 +82,20 @@ class Home:
         finally:
             with contextlib.suppress(OSError):
                 probe.unlink(missing_ok=True)
+        source = os.environ.get("CLINICAL_KEYS_FROM")
+        if source:
+            self._copy_keys(Path(source))
         return self
+
+    def _copy_keys(self, source: Path) -> None:
+        try:
+            self.keys.chmod(0o700)
+            for path in source.iterdir():
+                own = self.keys / path.name
+                if path.is_file() and not own.exists():  # the mount's own directories stay where they are
+                    write_new(own, path.read_bytes(), mode=0o600)
+        except OSError as error:
+            raise StateDirectoryError(
+                f"keys cannot be copied from CLINICAL_KEYS_FROM={source} to {self.keys} ({error.strerror}); "
+                "mount the secret with the platform's keys there"
+            ) from error

@@ -103,7 +103,7 @@ def held(cluster: Cluster, digest: str) -> set[str]:
 def test_a_model_is_drained_before_it_is_removed(cluster: Cluster, wall: Wall) -> None:
     serving = in_cluster(cluster, wall, max_replicas=4)
     serving.place(CANCER, A)
-    assert held(cluster, A) == {"deployments", "services", "horizontalpodautoscalers"}
+    assert held(cluster, A) == {"deployments", "services", "horizontalpodautoscalers", "poddisruptionbudgets"}
     serving.retire(CANCER, A)
     serving.finish_retiring()
     assert "deployments" in held(cluster, A), "requests under way are answered"
@@ -201,7 +201,7 @@ def test_without_the_api_or_without_rights_nothing_is_half_done(cluster: Cluster
         serving.place(CANCER, A)
     cluster.api.rules = rules
     serving.place(CANCER, A)
-    assert held(cluster, A) == {"deployments", "services"}
+    assert held(cluster, A) == {"deployments", "services", "poddisruptionbudgets"}
 
 
 def test_pods_meet_the_restricted_pod_security_standard(cluster: Cluster) -> None:

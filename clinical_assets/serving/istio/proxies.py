@@ -35,7 +35,7 @@ class GatewayProxies:
     """Asks Envoy's read-only configuration dump of every address behind `address` (`host:port`).
 
     In the cluster the host is a headless Service over the gateway's pods and the port a listener that passes on
-    `/config_dump` alone (deploy/kubernetes/base/proxies.yaml).
+    `/config_dump` alone (deploy/istio/window.yaml).
     """
 
     address: str

@@ -70,6 +70,7 @@ class KubernetesServing:
             change = {"metadata": {"annotations": annotations}, "spec": wanted["spec"]}
             self._api.patch(self._names.deployment(name), change)
         self._create(self._names.service(name), manifests.service(self._names, cancer, digest))
+        self._create(self._names.disruption_budget(name), manifests.disruption_budget(self._names, cancer, digest))
         autoscaler = manifests.autoscaler(self._names, cancer, digest, self._options)
         if autoscaler:
             self._create(self._names.autoscaler(name), autoscaler)
@@ -89,7 +90,8 @@ class KubernetesServing:
         if not _retired_at(held):
             self._api.patch(path, {"metadata": {"annotations": {RETIRED: f"{now:.3f}"}}})
         elif now - _retired_at(held) >= manifests.DRAIN_S:
-            for remove in (self._names.autoscaler, self._names.service, self._names.deployment):
+            names = self._names
+            for remove in (names.autoscaler, names.disruption_budget, names.service, names.deployment):
                 self._api.delete(remove(workload(cancer, digest)))
 
     def finish_retiring(self) -> None:

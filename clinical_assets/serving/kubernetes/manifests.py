@@ -1,4 +1,4 @@
-"""The Deployment, Service and autoscaler of one model: pure functions, restricted pod security."""
+"""The Deployment, Service, autoscaler and disruption budget of one model: pure functions, restricted pod security."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ from clinical_assets.serving.kubernetes.names import (
 
 Manifest = dict[str, Any]
 APPLICATION = "clinical-model"
+ACCOUNT = "clinical-model"
+"""Service account of the pods: an identity for the mesh, without rights and without a token."""
 DIGEST = "clinical-assets/digest"
 WRITTEN = "clinical-assets/written"
 """Annotation with the sha256 of the specification: another image or size is rolled out, and only then."""
 DRAIN_S = 15
 """Seconds between the end of routing and SIGTERM: longer than a request may take (10 s)."""
 HOME = "/var/lib/clinical"
+TOPOLOGIES = ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class PodOptions:
         database_secret: holds CLINICAL_DATABASE_URL.
         keys_secret: public keys of the signers, for verifying verdicts.
         max_replicas: above `replicas`, an autoscaler adds pods by CPU use.
+        cpu, memory: requested; memory is the limit too. cpu_limit: what a pod may take for a while.
     """
 
     image: str
@@ -43,6 +47,7 @@ class PodOptions:
     database_secret: str = "clinical-database"
     keys_secret: str = "clinical-public-keys"
     cpu: str = "500m"
+    cpu_limit: str = "2"
     memory: str = "768Mi"
 
 
@@ -88,6 +93,13 @@ def autoscaler(names: Names, cancer: str, digest: str, options: PodOptions) -> M
     return {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": metadata, "spec": spec}
 
 
+def disruption_budget(names: Names, cancer: str, digest: str) -> Manifest:
+    """One pod at a time may be moved to another node."""
+    spec = {"maxUnavailable": 1, "selector": {"matchLabels": labels(cancer, digest)}}
+    metadata = _metadata(names, cancer, digest)
+    return {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": metadata, "spec": spec}
+
+
 def _metadata(names: Names, cancer: str, digest: str) -> Manifest:
     return {
         "name": workload(cancer, digest),
@@ -121,7 +133,10 @@ def _pod(cancer: str, digest: str, options: PodOptions) -> Manifest:
         "livenessProbe": _probe("/v2/health/live", failures=5),
         "readinessProbe": _probe(f"/v2/models/{cancer}/versions/{digest}/ready", failures=2),
         "lifecycle": {"preStop": {"sleep": {"seconds": DRAIN_S}}},
-        "resources": {"requests": {"cpu": options.cpu, "memory": options.memory}, "limits": {"memory": options.memory}},
+        "resources": {
+            "requests": {"cpu": options.cpu, "memory": options.memory},
+            "limits": {"cpu": options.cpu_limit, "memory": options.memory},
+        },
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -130,7 +145,9 @@ def _pod(cancer: str, digest: str, options: PodOptions) -> Manifest:
         "volumeMounts": mounts,
     }
     return {
+        "serviceAccountName": ACCOUNT,
         "automountServiceAccountToken": False,
+        "topologySpreadConstraints": [_spread(topology, cancer, digest) for topology in TOPOLOGIES],
         "terminationGracePeriodSeconds": DRAIN_S + 15,
         "securityContext": {
             "runAsNonRoot": True,
@@ -144,6 +161,16 @@ def _pod(cancer: str, digest: str, options: PodOptions) -> Manifest:
             {"name": "keys", "secret": {"secretName": options.keys_secret, "defaultMode": 0o440}},
             {"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}},
         ],
+    }
+
+
+def _spread(topology: str, cancer: str, digest: str) -> Manifest:
+    """As even as the cluster allows; a model on one node is better than a model on none."""
+    return {
+        "maxSkew": 1,
+        "topologyKey": topology,
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": labels(cancer, digest)},
     }
 
 

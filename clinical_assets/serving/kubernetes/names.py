@@ -51,6 +51,9 @@ class Names:
     def autoscaler(self, name: str) -> str:
         return f"/apis/autoscaling/v2/namespaces/{self.namespace}/horizontalpodautoscalers/{name}"
 
+    def disruption_budget(self, name: str) -> str:
+        return f"/apis/policy/v1/namespaces/{self.namespace}/poddisruptionbudgets/{name}"
+
     def cluster(self, subset: str, port: int = ANSWERS_PORT) -> str:
         """The name that istiod gives the subset in Envoy."""
         return f"outbound|{port}|{subset}|{self.host}"
@@ -75,5 +78,5 @@ def is_our_subset(cancer: str, name: str) -> bool:
 
 
 def workload(cancer: str, digest: str) -> str:
-    """Name of the Deployment, the Service and the autoscaler of one model."""
+    """Name of all objects of one model."""
     return f"model-{subset(cancer, digest)}"
