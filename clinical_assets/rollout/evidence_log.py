@@ -19,7 +19,7 @@ from clinical_assets.audit.chain import ChainState, HashChain, body_columns, cha
 from clinical_assets.foundation.canonical import canonical_json, sha256_bytes
 from clinical_assets.foundation.database import metadata
 from clinical_assets.rollout.entries import Fence
-from clinical_assets.rollout.evidence.after_promotion import SINCE_PROMOTION, pairs_since_promotion
+from clinical_assets.rollout.evidence.after_promotion import SINCE_PROMOTION
 from clinical_assets.rollout.evidence.follow_up import passages
 from clinical_assets.rollout.evidence.news import Counters, News
 from clinical_assets.rollout.evidence.reading import Cursor, Scope, last_seq, pool, read
@@ -86,8 +86,8 @@ class EvidenceLog:
         with snapshot(self.engine) as connection:
             evidence, before, last = self._load(connection, rollout_id, plan)
             until = Cursor(last_seq(connection), max(before.mature_until, now - plan.horizon_s))
-            news = _news(
-                connection, Scope(rollout_id, plan, before, until), evidence, _Look(now, wall, stage, counters)
+            news = news_of(
+                connection, Scope(rollout_id, plan, before, until), evidence, Look(now, wall, stage, counters)
             )
         moved = evidence.update(news, plan)
         idle = counters is None or (evidence.sampled_at is not None and wall - evidence.sampled_at < IDLE_STEP_S)
@@ -160,8 +160,8 @@ class EvidenceLog:
             body = json.loads(row.body)
             until = Cursor(body["seq"], body["mature_until"])
             counters = body["counters"] and {k: tuple(v) for k, v in body["counters"].items()}
-            look = _Look(body["now"], body["wall"], body["stage"], counters)
-            news = _news(connection, Scope(rollout_id, plan, cursor, until), evidence, look)
+            look = Look(body["now"], body["wall"], body["stage"], counters)
+            news = news_of(connection, Scope(rollout_id, plan, cursor, until), evidence, look)
             evidence, cursor, seq = evidence.update(news, plan), until, row.seq
             if _state(evidence)[1] != row.state_sha256:
                 raise EvidenceMismatch(
@@ -197,7 +197,7 @@ def _shown(evidence: Evidence) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class _Look:
+class Look:
     """What a step knows beside the ledger."""
 
     now: float
@@ -206,7 +206,8 @@ class _Look:
     counters: Counters | None
 
 
-def _news(connection: Connection, scope: Scope, evidence: Evidence, look: _Look) -> News:
+def news_of(connection: Connection, scope: Scope, evidence: Evidence, look: Look) -> News:
+    """What a step learns."""
     rows = read(connection, scope)
     wanted = scope.plan.policy.promotion_test == "winsorised" and not evidence.paired.n and rows.pairs
     return News(
@@ -221,7 +222,7 @@ def _news(connection: Connection, scope: Scope, evidence: Evidence, look: _Look)
         passages=passages(connection, scope),
         counters=look.counters,
         pool=pool(connection, scope) if wanted else None,
-        promoted=pairs_since_promotion(connection, scope) if look.stage in SINCE_PROMOTION else (),
+        promoted=rows.promoted if look.stage in SINCE_PROMOTION else None,
     )
 
 

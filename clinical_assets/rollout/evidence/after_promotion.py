@@ -13,16 +13,10 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, and_, exists, select
-
 from clinical_assets.foundation.clock import SECONDS_PER_DAY
-from clinical_assets.rollout.entries import Arm, PredictionStatus
 from clinical_assets.rollout.evidence.bets import FRACTIONS
 from clinical_assets.rollout.evidence.detector import EDetector
-from clinical_assets.rollout.evidence.news import Pair
 from clinical_assets.rollout.evidence.onset import Onset
-from clinical_assets.rollout.evidence.reading import Scope, new_rows, observed, outcome_columns, outcome_of, used
-from clinical_assets.rollout.tables import outcomes, predictions
 
 SINCE_PROMOTION = ("100", "watch")
 """Stages in which the promoted model answers everyone and the old one scores beside it."""
@@ -82,42 +76,3 @@ class OutcomeWatch:
     def from_json(cls, state: dict[str, Any]) -> OutcomeWatch:
         detector = EDetector.from_json(state["detector"])
         return cls(detector, state["total"], state["put_in"], state["latest"], Onset.from_json(state["onset"]))
-
-
-def pairs_since_promotion(connection: Connection, scope: Scope) -> list[Pair]:
-    """Both scores of patients whom the promoted model answered, as far as they became usable between the cursors.
-
-    A patient counts once, with the first answer since the promotion; in the order of prediction time, then position.
-    """
-    first, mirrored = predictions.alias("first"), predictions.alias("mirrored")
-    earlier = predictions.alias("earlier")
-
-    def answered(row: Any) -> list[Any]:
-        return [row.c.digest == scope.plan.challenger, row.c.arm == Arm.CHALLENGER, row.c.propensity == 1]
-
-    same = (earlier.c.rollout_id == scope.rollout_id, earlier.c.patient == first.c.patient)
-    query = (
-        select(
-            first.c.predicted_at,
-            first.c.seq,
-            first.c.risk.label("challenger"),
-            mirrored.c.risk.label("champion"),
-            mirrored.c.seq.label("other_seq"),
-            *outcome_columns,
-        )
-        .join(mirrored, and_(mirrored.c.request_id == first.c.request_id, mirrored.c.digest == scope.plan.champion))
-        .join(outcomes, outcome_of(first, scope.until))
-        .where(
-            *answered(first),
-            first.c.status == PredictionStatus.OK,
-            mirrored.c.arm == Arm.SHADOW,
-            mirrored.c.status == PredictionStatus.OK,
-            mirrored.c.seq <= scope.until.seq,
-            ~exists().where(*answered(earlier), *same, earlier.c.seq < first.c.seq),
-        )
-    )
-    return [
-        Pair(row.champion, row.challenger, observed(row), row.predicted_at)
-        for row in new_rows(connection, query, first, scope)
-        if not used(row.predicted_at, scope.before, row.seq, row.other_seq, row.outcome_seq)
-    ]

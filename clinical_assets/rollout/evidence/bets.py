@@ -67,7 +67,7 @@ class EProcess:
             ValueError: a factor is NaN or infinite; such an observation must be refused before it gets here.
         """
         if not all(math.isfinite(x) for x in log_factors):
-            raise ValueError(f"log factors must be finite, got {tuple(log_factors)}")
+            raise refused_factors(log_factors)
         wealth = tuple(x + y for x, y in zip(self.log_wealth, log_factors, strict=True))
         moved = EProcess(self.weights, wealth, self.n + count, self.log_peak)
         return EProcess(self.weights, wealth, self.n + count, max(self.log_peak, moved.log_e))
@@ -94,8 +94,16 @@ def bet(process: EProcess, w: float, lo: float) -> EProcess:
         ValueError: `w` lies below its declared bound, which would void the guarantee.
     """
     if not lo < 0 or not w >= lo * (1 + 1e-12):
-        raise ValueError(f"observation {w} with lower bound {lo}: need lo < 0 and observation >= lo")
+        raise refused_bet(w, lo)
     return process.multiply(tuple(math.log1p(f * max(w, lo) / -lo) for f in FRACTIONS))
+
+
+def refused_factors(log_factors: Sequence[float]) -> ValueError:
+    return ValueError(f"log factors must be finite, got {tuple(log_factors)}")
+
+
+def refused_bet(w: float, lo: float) -> ValueError:
+    return ValueError(f"observation {w} with lower bound {lo}: need lo < 0 and observation >= lo")
 
 
 def _exp(x: float) -> float:

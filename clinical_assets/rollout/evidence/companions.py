@@ -11,7 +11,8 @@ import numpy as np
 from clinical_assets.foundation.clock import SECONDS_PER_DAY
 from clinical_assets.rollout.evidence.concordance import ConcordanceEvidence
 from clinical_assets.rollout.evidence.conditional import ConditionalEvidence
-from clinical_assets.rollout.evidence.news import Pair, Pool, site_of
+from clinical_assets.rollout.evidence.courses import Course, spread
+from clinical_assets.rollout.evidence.news import Pairs, Pool, site_of
 from clinical_assets.rollout.evidence.subgroups import SubgroupEvidence
 from clinical_assets.rollout.evidence.winsorised import Source, WinsorisedEvidence, tail, tail_bound
 from clinical_assets.rollout.plan import RolloutPlan
@@ -43,24 +44,43 @@ class Companions:
         eta = tail_bound(tails, plan.max_weight)
         return replace(self, winsorised=WinsorisedEvidence.start(eta, plan.margin, source))
 
-    def update(self, pair: Pair, z: float, outcome: int, weight: float, plan: RolloutPlan) -> Companions:
-        """One mature patient with loss difference `z` and censoring weight `weight` (0 = censored)."""
-        a, b, winsorised = pair.champion, pair.challenger, self.winsorised
-        if winsorised is not None:
-            h = float(tail(b, a, plan.max_weight))
-            winsorised = winsorised.seen_at(site_of(pair.groups), pair.predicted_at).update(
-                z, h, plan.margin, plan.max_weight
-            )
-        conditional = self.conditional.update(b, a, outcome, plan.margin, weight)
-        moved = Companions(self.subgroups, self.concordance, conditional, winsorised)
-        if not weight:
-            return moved
-        if outcome and plan.threshold is not None:
-            lost = int(a >= plan.threshold) - int(b >= plan.threshold)
-            subgroups = self.subgroups.update(pair.groups, lost, plan.policy.subgroup_margin, weight, plan.max_weight)
-            moved = replace(moved, subgroups=subgroups)
-        margin = plan.policy.auroc_margin
-        return replace(moved, concordance=self.concordance.update(a, b, outcome, margin))
+    def follow(
+        self, pairs: Pairs, z: np.ndarray, outcome: np.ndarray, weight: np.ndarray, plan: RolloutPlan
+    ) -> tuple[Companions, Course]:
+        """n >= 1 mature patients in a row, and log E of subgroup harm after each.
+
+        Args:
+            z, outcome, weight: (n,) loss differences, outcomes, and censoring weights (0 = censored).
+        """
+        a, b = pairs.champion, pairs.challenger
+        conditional = self.conditional.follow(b, a, outcome, plan.margin, weight)
+        told = weight > 0
+        concordance = self.concordance.follow(a[told], b[told], outcome[told], plan.policy.auroc_margin)
+        subgroups, course = self._cases(pairs, outcome, weight, told, plan)
+        return Companions(subgroups, concordance, conditional, self._cut_off(pairs, z, plan)), course
+
+    def _cases(
+        self, pairs: Pairs, outcome: np.ndarray, weight: np.ndarray, told: np.ndarray, plan: RolloutPlan
+    ) -> tuple[SubgroupEvidence, Course]:
+        threshold = plan.threshold
+        cases = told & (outcome != 0) if threshold is not None else np.zeros(len(told), bool)
+        before = self.subgroups.log_e
+        if threshold is None or not cases.any():
+            return self.subgroups, spread(before, None, cases)
+        lost = (pairs.champion[cases] >= threshold).astype(int) - (pairs.challenger[cases] >= threshold)
+        groups = [pairs.groups[i] for i in np.flatnonzero(cases).tolist()]
+        margin = plan.policy.subgroup_margin
+        moved, course = self.subgroups.follow(groups, lost, margin, weight[cases], plan.max_weight)
+        return moved, spread(before, course, cases)
+
+    def _cut_off(self, pairs: Pairs, z: np.ndarray, plan: RolloutPlan) -> WinsorisedEvidence | None:
+        test = self.winsorised
+        if test is None:
+            return None
+        h = tail(pairs.challenger, pairs.champion, plan.max_weight)
+        patients = zip(pairs.groups, pairs.predicted_at.tolist(), strict=True)
+        covered = np.array([test.source.covers(site_of(groups), at) for groups, at in patients])
+        return test.follow(z, h, covered, plan.margin, plan.max_weight)
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -14,7 +14,10 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from clinical_assets.rollout.evidence.bets import EProcess
+from clinical_assets.rollout.evidence.courses import log1p, multiplied, squared
 
 MULTIPLES = (0.25, 0.5, 1.0)
 SMALLEST_FACTOR = 0.05
@@ -46,6 +49,25 @@ class ConditionalEvidence:
         slope = 2 * weight * (challenger - champion)
         factors = [self._log_factor(m * self.unit, w0, slope, champion, outcome) for m in MULTIPLES]
         return ConditionalEvidence(self.unit, self.non_inferiority.multiply(factors))
+
+    def follow(
+        self,
+        challenger: np.ndarray,
+        champion: np.ndarray,
+        outcome: np.ndarray,
+        margin: float,
+        weight: np.ndarray,
+    ) -> ConditionalEvidence:
+        """The same for n >= 1 patients in a row, all (n,)."""
+        w0 = margin - weight * (squared(challenger) - squared(champion))
+        slope = 2 * weight * (challenger - champion)
+        factors = []
+        for bet in (m * self.unit for m in MULTIPLES):
+            with np.errstate(divide="ignore", over="ignore"):
+                reach = (1 - SMALLEST_FACTOR) / (bet * np.abs(slope))
+            g = np.where(slope > 0, np.minimum(champion, reach), np.maximum(champion, 1 - reach))
+            factors.append(log1p(bet * slope * (outcome - g)) + bet * (w0 + slope * g))
+        return ConditionalEvidence(self.unit, multiplied(self.non_inferiority, factors)[0])
 
     @staticmethod
     def _log_factor(bet: float, w0: float, slope: float, risk: float, outcome: int) -> float:

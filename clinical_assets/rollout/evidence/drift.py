@@ -17,7 +17,12 @@ from typing import Any
 
 import numpy as np
 
+from clinical_assets.rollout.evidence.courses import logarithm, running
+
 BINS = 10
+BLOCK = 50_000
+"""Scores ranked at once."""
+
 PRIOR = 5.0
 """Dirichlet weight of each rank bin: a modest departure from uniform is expected."""
 
@@ -83,6 +88,31 @@ class DriftEvidence:
         log_e = self.log_e + gain
         return DriftEvidence(live, ranks, log_e, max(self.log_peak, log_e))
 
+    def follow(
+        self, reference: ScoreReference, scores: np.ndarray, uniforms: np.ndarray
+    ) -> tuple[DriftEvidence, np.ndarray]:
+        """The same for n patients in a row, both (n,), and log E after each."""
+        moved, courses = self, [np.empty(0)]
+        for start in range(0, len(scores), BLOCK):
+            part = slice(start, start + BLOCK)
+            moved, course = moved._through(reference, scores[part], uniforms[part])
+            courses.append(course)
+        return moved, np.concatenate(courses)
+
+    def _through(
+        self, reference: ScoreReference, scores: np.ndarray, uniforms: np.ndarray
+    ) -> tuple[DriftEvidence, np.ndarray]:
+        place = np.searchsorted(reference.edges, scores, side="right")
+        before, live = _tally(self.live, place)
+        held = np.array(reference.counts) + before
+        rows = np.arange(len(scores))
+        below = np.cumsum(held, axis=1)[rows, place] - held[rows, place]
+        rank = (below + uniforms * (held[rows, place] + 1)) / (held.sum(axis=1) + 1)
+        cell = np.minimum((rank * BINS).astype(int), BINS - 1)
+        in_cell, ranks = _tally(self.ranks, cell)
+        log_e = running(self.log_e, logarithm(BINS * (in_cell[rows, cell] + PRIOR) / (self.n + rows + BINS * PRIOR)))
+        return DriftEvidence(live, ranks, float(log_e[-1]), max(self.log_peak, float(log_e.max()))), log_e
+
     def stability_index(self, reference: ScoreReference) -> float | None:
         """PSI of live against reference bins, half a patient added to each; `None` before the first of either."""
         if not self.n or not sum(reference.counts):
@@ -98,3 +128,10 @@ class DriftEvidence:
     @classmethod
     def from_json(cls, state: dict[str, Any]) -> DriftEvidence:
         return cls(tuple(state["live"]), tuple(state["ranks"]), state["log"], state["peak"])
+
+
+def _tally(counts: tuple[int, ...], places: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]]:
+    """(n, bins) counts before each of n additions at `places`, and the counts after all."""
+    after = np.cumsum(places[:, None] == np.arange(len(counts)), axis=0) + np.array(counts)
+    before = np.vstack((np.array(counts), after[:-1]))
+    return before, tuple(after[-1].tolist())

@@ -21,7 +21,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from clinical_assets.rollout.evidence.bets import EProcess
+from clinical_assets.rollout.evidence.courses import Course, log1p, multiplied
 
 BETS = (0.12, 0.24, 0.45)
 RATIO_LIMIT = 2.0
@@ -40,6 +43,10 @@ def log_ratio(challenger: float, champion: float) -> float:
 def cumulative_hazard(risk: float) -> float:
     """-log(1 - risk) up to the horizon, of a risk kept within (0, 1)."""
     return -math.log1p(-min(max(risk, _FLOOR), _CEILING))
+
+
+def _cumulative_hazards(risks: np.ndarray) -> np.ndarray:
+    return -log1p(-np.minimum(np.maximum(risks, _FLOOR), _CEILING))
 
 
 @dataclass(frozen=True)
@@ -93,6 +100,29 @@ class HazardEvidence:
         proof = [math.log1p(lam * r) - lam * excess + lam * margin * expected for lam in BETS]
         events = tuple(n + (event and i == band) for i, n in enumerate(self.events))
         return HazardEvidence(self.harm.multiply(harm), self.non_inferiority.multiply(proof), events)
+
+    def follow(
+        self,
+        challenger: np.ndarray,
+        champion: np.ndarray,
+        band: np.ndarray,
+        event: np.ndarray,
+        share: np.ndarray,
+        margin: float,
+    ) -> tuple[HazardEvidence, Course]:
+        """The same for n >= 1 passages in a row, all (n,), and log E of harm after each."""
+        r = np.zeros(len(event))
+        pairs = zip(challenger[event].tolist(), champion[event].tolist(), strict=True)
+        r[event] = [log_ratio(b, a) for b, a in pairs]
+        expected = share * _cumulative_hazards(champion)
+        excess = share * _cumulative_hazards(challenger) - expected
+        harm, course = multiplied(self.harm, [log1p(-lam * r) + lam * excess for lam in BETS])
+        proof, _ = multiplied(
+            self.non_inferiority, [log1p(lam * r) - lam * excess + lam * margin * expected for lam in BETS]
+        )
+        added = np.bincount(band[event], minlength=len(BAND_EDGES)).tolist()
+        events = tuple(n + more for n, more in zip(self.events, added, strict=True))
+        return HazardEvidence(harm, proof, events), course
 
     def covers_follow_up(self, minimum: int) -> bool:
         """Whether every band has shown at least `minimum` events."""

@@ -5,10 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from clinical_assets.rollout.evidence.bets import EProcess, bet, bounded_mean
+from clinical_assets.rollout.evidence.courses import bets, multiplied
 
 GRID = (-3.0, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
 """Candidate means in units of the scale, for paired differences the non-inferiority margin."""
+
+
+BLOCK = 4096
+"""Observations of one step of a test: most grid values are refuted early and cost nothing from then on."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,22 @@ class GridInterval:
         above = tuple(self._kept(test, z - m, lo - m) for m, test, _ in pairs)
         below = tuple(self._kept(test, m - z, m - hi) for m, _, test in pairs)
         return GridInterval(self.grid, above, below, self.alpha)
+
+    def follow(self, z: np.ndarray, lo: np.ndarray, hi: np.ndarray) -> GridInterval:
+        """The same for n observations in a row, each with its bounds, all (n,)."""
+        pairs = list(zip(self.grid, self.above, self.below, strict=True))
+        above = tuple(self._kept_through(test, z - m, lo - m) for m, test, _ in pairs)
+        below = tuple(self._kept_through(test, m - z, m - hi) for m, _, test in pairs)
+        return GridInterval(self.grid, above, below, self.alpha)
+
+    def _kept_through(self, test: EProcess | None, w: np.ndarray, lo: np.ndarray) -> EProcess | None:
+        for start in range(0, len(w), BLOCK):
+            if test is None:
+                return None
+            part = slice(start, start + BLOCK)
+            moved, _ = multiplied(test, bets(w[part], lo[part]))
+            test = None if moved.rejects(self.alpha / 2) else moved
+        return test
 
     def _kept(self, test: EProcess | None, w: float, lo: float) -> EProcess | None:
         if test is None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import Sequence
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, model_validator
 
 KNOT_DROP = 0.002
@@ -44,6 +45,11 @@ class CensoringCurve(BaseModel):
 
     def weight(self, time: float, cap: float) -> float:
         return min(1.0 / self.before(time), cap)
+
+    def weights(self, times: np.ndarray, cap: float) -> np.ndarray:
+        """`weight` of (n,) times."""
+        before = np.array((1.0, *self.survival))[np.searchsorted(np.array(self.times), times, side="left")]
+        return np.minimum(1.0 / before, cap)
 
 
 def censoring_curve(times: Sequence[float], events: Sequence[int], horizon: float) -> CensoringCurve:
@@ -82,3 +88,12 @@ def outcome_at_horizon(time: float, event: int, horizon: float, curve: Censoring
     if time >= horizon:
         return 0, curve.weight(horizon, cap)
     return 0, 0.0
+
+
+def outcomes_at_horizon(
+    times: np.ndarray, events: np.ndarray, horizon: float, curve: CensoringCurve, cap: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """`outcome_at_horizon` of n patients, all (n,)."""
+    died, followed = (events != 0) & (times <= horizon), times >= horizon
+    weights = np.where(died, curve.weights(times, cap), np.where(followed, curve.weight(horizon, cap), 0.0))
+    return died.astype(float), weights

@@ -1,9 +1,11 @@
-"""What a step of the evidence learns from the log, as plain values, each patient once."""
+"""What a step of the evidence learns from the log, by columns, each patient once."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 Counters = Mapping[str, tuple[int, ...]]
 """Cumulative counts by digest: requests, errors, then (where latency is measured) timed requests, slow by limit."""
@@ -11,46 +13,69 @@ Counters = Mapping[str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class Observed:
-    """What became of a patient: (time in days, event) or a label."""
+    """What became of n patients: label, or time in days with event; NaN where the other is told. All (n,) floats."""
 
-    time: float | None
-    event: int | None
-    label: int | None
-    recorded_at: float
+    time: np.ndarray
+    event: np.ndarray
+    label: np.ndarray
+    recorded_at: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.recorded_at)
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Both scores of a mature patient of the shadow stage, scored at `predicted_at` (clinical seconds)."""
+class Pairs:
+    """Both scores of n mature patients of the shadow stage, scored at `predicted_at` (clinical seconds)."""
 
-    champion: float
-    challenger: float
+    champion: np.ndarray
+    challenger: np.ndarray
     outcome: Observed
-    predicted_at: float = 0.0
-    groups: tuple[str, ...] = ()
+    predicted_at: np.ndarray
+    groups: Sequence[tuple[str, ...]]
+
+    def __len__(self) -> int:
+        return len(self.champion)
 
 
 @dataclass(frozen=True)
-class Answer:
-    """The score that a mature patient of the split was given; `other` is the other model's, where logged."""
+class Answers:
+    """The scores that n mature patients of the split were given; `other` is the other model's, NaN where not logged."""
 
-    challenger_arm: bool
-    propensity: float
-    risk: float
-    other: float | None
+    challenger_arm: np.ndarray
+    propensity: np.ndarray
+    risk: np.ndarray
+    other: np.ndarray
     outcome: Observed
 
+    def __len__(self) -> int:
+        return len(self.risk)
+
 
 @dataclass(frozen=True)
-class Score:
-    """One score by one of the two models; `first` if it is the patient's first by that model."""
+class Assigned:
+    """Arm and propensity of n patients first seen in the split."""
 
-    challenger: bool
-    patient: str
-    risk: float | None
-    answered: bool
-    recorded_at: float
-    first: bool = True
+    challenger: np.ndarray
+    propensity: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.propensity)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """n scores by the two models, NaN = invalid; `first` where it is the patient's first by that model."""
+
+    challenger: np.ndarray
+    patient: Sequence[str]
+    risk: np.ndarray
+    answered: np.ndarray
+    recorded_at: np.ndarray
+    first: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.risk)
 
 
 @dataclass(frozen=True)
@@ -90,7 +115,6 @@ class News:
     Attributes:
         wall: wall time of the step. stage: stage in force. now: clinical time of the step.
         matured: pairs whose horizon has passed, with or without outcome.
-        assigned: (challenger arm?, propensity) of patients first seen in the split.
         counters: cumulative counts by digest, `None` when telemetry was missing.
         pool: given once, before the first outcome is used, where the policy asks for it.
         promoted: pairs of patients whom the promoted model answered.
@@ -100,11 +124,11 @@ class News:
     stage: str
     now: float = 0.0
     matured: int = 0
-    pairs: Sequence[Pair] = ()
-    answers: Sequence[Answer] = ()
-    assigned: Sequence[tuple[bool, float]] = ()
-    scored: Sequence[Score] = ()
+    pairs: Pairs | None = None
+    answers: Answers | None = None
+    assigned: Assigned | None = None
+    scored: Scores | None = None
     passages: Sequence[Passage] = ()
     counters: Counters | None = None
     pool: Pool | None = None
-    promoted: Sequence[Pair] = ()
+    promoted: Pairs | None = None

@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from clinical_assets.rollout.evidence.courses import Course
+
 
 @dataclass(frozen=True)
 class Onset:
@@ -22,6 +26,13 @@ class Onset:
         if log_e <= self.floor:
             return Onset(log_e, None)
         return Onset(self.floor, sample_at if self.since is None else self.since)
+
+    def follow(self, log_e: Course, samples_at: np.ndarray) -> Onset:
+        """The same for n >= 1 samples in a row."""
+        low, last = log_e.lowest()
+        if low > self.floor:
+            return Onset(self.floor, float(samples_at[0]) if self.since is None else self.since)
+        return Onset(low, float(samples_at[last + 1]) if last + 1 < len(samples_at) else None)
 
     def to_json(self) -> list[Any]:
         return [self.floor, self.since]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,32 @@ class OutputEvidence:
         longest, longest_since = (run, since) if run > self.longest else (self.longest, self.longest_since)
         rest = (self.first_invalid_at, since, longest_since)
         return OutputEvidence(scored, given, self.invalid, (patient, risk), run, longest, *rest)
+
+    def follow(
+        self, patients: Sequence[str], risks: np.ndarray, answered: np.ndarray, recorded_at: np.ndarray
+    ) -> OutputEvidence:
+        """The same for n scores in a row, NaN if invalid."""
+        if not len(risks):
+            return self
+        invalid = np.flatnonzero(np.isnan(risks))
+        first = self.first_invalid_at
+        if first is None and len(invalid):
+            first = float(recorded_at[invalid[0]])
+        last, value = self.last or ("", None)
+        run, since, longest, longest_since = self.run, self.run_since, self.longest, self.longest_since
+        for patient, risk, at in zip(patients, risks.tolist(), recorded_at.tolist(), strict=True):
+            if risk != risk:  # NaN
+                continue
+            if risk == value:
+                run += last != patient
+            else:
+                run, since, value = 1, at, risk
+            last = patient
+            if run > longest:
+                longest, longest_since = run, since
+        latest = None if value is None else (last, value)
+        counted = (self.scored + len(risks), self.answered + int(answered.sum()), self.invalid + len(invalid))
+        return OutputEvidence(*counted, latest, run, longest, first, since, longest_since)
 
     def to_json(self) -> list[Any]:
         last = None if self.last is None else list(self.last)

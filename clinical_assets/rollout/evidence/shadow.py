@@ -10,13 +10,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from clinical_assets.rollout.evidence.bets import EProcess, bet, bounded_mean
+from clinical_assets.rollout.evidence.courses import Course, bets, multiplied, running, squared
 from clinical_assets.rollout.evidence.intervals import GridInterval
 
 
 def loss_difference(challenger: float, champion: float, outcome: int, weight: float = 1.0) -> float:
     """Weighted Brier difference; positive when the challenger is worse."""
     return weight * ((challenger - outcome) ** 2 - (champion - outcome) ** 2)
+
+
+def loss_differences(
+    challenger: np.ndarray, champion: np.ndarray, outcome: np.ndarray, weight: np.ndarray
+) -> np.ndarray:
+    """The same for n patients, all (n,)."""
+    return weight * (squared(challenger - outcome) - squared(champion - outcome))
 
 
 @dataclass(frozen=True)
@@ -52,6 +62,14 @@ class PairedEvidence:
             self.interval.update(z, -max_weight, max_weight),
             self.total + z,
         )
+
+    def follow(self, z: np.ndarray, margin: float, max_weight: float = 1.0) -> tuple[PairedEvidence, Course]:
+        """The same for n >= 1 patients in a row, and log E of harm after each."""
+        harm, course = multiplied(self.harm, bets(z, -max_weight))
+        proof, _ = multiplied(self.non_inferiority, bets(margin - z, margin - max_weight))
+        bound = np.full(len(z), max_weight)
+        interval = self.interval.follow(z, -bound, bound)
+        return PairedEvidence(harm, proof, interval, float(running(self.total, z)[-1])), course
 
     def to_json(self) -> dict[str, Any]:
         tests = {"harm": self.harm.to_json(), "non_inferiority": self.non_inferiority.to_json()}

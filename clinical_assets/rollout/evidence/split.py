@@ -12,7 +12,10 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from clinical_assets.rollout.evidence.bets import EProcess
+from clinical_assets.rollout.evidence.courses import Course, log1p, multiplied, running, squared
 from clinical_assets.rollout.evidence.intervals import GridInterval
 
 KAPPAS = (0.24, 0.48, 0.96)
@@ -44,9 +47,30 @@ def split_difference(arm: Arm, loss: float, propensity: float, centre: float, we
         ValueError: propensity 0 or 1, where the arm was not randomised.
     """
     if not 0 < propensity < 1:
-        raise ValueError(f"propensity {propensity}: only a randomised assignment is evidence")
+        raise _not_randomised(propensity)
     sign = 1 / propensity if arm == "challenger" else -1 / (1 - propensity)
     return weight * (loss - centre) * sign
+
+
+def augmentations(challenger: np.ndarray, champion: np.ndarray, propensity: np.ndarray) -> np.ndarray:
+    """`augmentation` with its default working risk, of n patients, all (n,)."""
+    loss_a = squared(champion) + champion * (1 - 2 * champion)
+    loss_b = squared(challenger) + champion * (1 - 2 * challenger)
+    return (1 - propensity) * loss_b + propensity * loss_a
+
+
+def split_differences(
+    challenger: np.ndarray, loss: np.ndarray, propensity: np.ndarray, centre: Any, weight: np.ndarray
+) -> np.ndarray:
+    """`split_difference` of n patients, all (n,); `challenger` says who got its answer. Raises as it does."""
+    randomised = (propensity > 0) & (propensity < 1)
+    if not randomised.all():
+        raise _not_randomised(float(propensity[int(np.argmin(randomised))]))
+    return weight * (loss - centre) * np.where(challenger, 1 / propensity, -1 / (1 - propensity))
+
+
+def _not_randomised(propensity: float) -> ValueError:
+    return ValueError(f"propensity {propensity}: only a randomised assignment is evidence")
 
 
 @dataclass(frozen=True)
@@ -75,6 +99,13 @@ class SplitEvidence:
         harm = self.harm.multiply(tuple(math.log1p(k * unit * z) for k in KAPPAS))
         bound = max_weight / min(propensity, 1 - propensity)
         return SplitEvidence(harm, self.interval.update(z, -bound, bound), self.total + z)
+
+    def follow(self, z: np.ndarray, propensity: np.ndarray, max_weight: float = 1.0) -> tuple[SplitEvidence, Course]:
+        """The same for n >= 1 patients in a row, and log E after each."""
+        unit = propensity * (1 - propensity) / max_weight
+        harm, course = multiplied(self.harm, [log1p(k * unit * z) for k in KAPPAS])
+        bound = max_weight / np.minimum(propensity, 1 - propensity)
+        return SplitEvidence(harm, self.interval.follow(z, -bound, bound), float(running(self.total, z)[-1])), course
 
     def to_json(self) -> dict[str, Any]:
         return {"harm": self.harm.to_json(), "interval": self.interval.to_json(), "total": self.total}

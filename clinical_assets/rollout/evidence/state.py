@@ -6,23 +6,26 @@ bit-identical values.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
+
+import numpy as np
 
 from clinical_assets.rollout.evidence.after_promotion import OutcomeWatch
 from clinical_assets.rollout.evidence.bets import EProcess
 from clinical_assets.rollout.evidence.companions import Companions
+from clinical_assets.rollout.evidence.courses import Course, squared
 from clinical_assets.rollout.evidence.drift import DriftEvidence, ScoreReference, tie_breaker
 from clinical_assets.rollout.evidence.hazard import BAND_EDGES, HazardEvidence
-from clinical_assets.rollout.evidence.maturity import outcome_at_horizon
-from clinical_assets.rollout.evidence.news import Answer, News, Observed, Pair, Passage
+from clinical_assets.rollout.evidence.maturity import outcomes_at_horizon
+from clinical_assets.rollout.evidence.news import Answers, News, Observed, Pairs, Passage, Scores
 from clinical_assets.rollout.evidence.onset import Onset
 from clinical_assets.rollout.evidence.outputs import OutputEvidence
 from clinical_assets.rollout.evidence.service import ServiceEvidence
-from clinical_assets.rollout.evidence.shadow import PairedEvidence, loss_difference
-from clinical_assets.rollout.evidence.split import SplitEvidence, augmentation, split_difference
-from clinical_assets.rollout.evidence.srm import assign, sample_ratio
+from clinical_assets.rollout.evidence.shadow import PairedEvidence, loss_differences
+from clinical_assets.rollout.evidence.split import SplitEvidence, augmentations, split_differences
+from clinical_assets.rollout.evidence.srm import assign_all, sample_ratio
 from clinical_assets.rollout.plan import RolloutPlan
 
 WATCH = "watch"
@@ -92,19 +95,16 @@ class Evidence:
     def update(self, news: News, plan: RolloutPlan) -> Evidence:
         """The evidence after `news`."""
         moved = self if news.stage == self.stage else self._entered(news.stage)
-        moved = _score(moved, news, plan)
+        moved = _scored(moved, news.scored, plan)
         if news.pool is not None:
             moved = replace(moved, companions=moved.companions.with_pool(news.pool, plan))
-        for passage in news.passages:
-            moved = _pass(moved, passage, news, plan)
-        for pair in news.pairs:
-            moved = _pair(moved, pair, plan)
-        for answer in news.answers:
-            moved = _answer(moved, answer, plan)
-        for pair in news.promoted:
-            moved = _since_promotion(moved, pair, plan)
-        for challenger, propensity in news.assigned:
-            moved = replace(moved, assignment=assign(moved.assignment, challenger, propensity))
+        moved = _passed(moved, news.passages, news.wall, plan)
+        moved = _paired(moved, news.pairs, plan)
+        moved = _answered(moved, news.answers, plan)
+        moved = _since_promotion(moved, news.promoted, plan)
+        if news.assigned:
+            assignment = assign_all(moved.assignment, news.assigned.challenger, news.assigned.propensity)
+            moved = replace(moved, assignment=assignment)
         return _count(replace(moved, matured=moved.matured + news.matured), news, plan)
 
     def _entered(self, stage: str) -> Evidence:
@@ -142,84 +142,112 @@ class Evidence:
         )
 
 
-def _outcome(outcome: Observed, plan: RolloutPlan) -> tuple[int, float]:
-    if outcome.label is not None:
-        return outcome.label, 1.0
-    if plan.horizon_days is None or outcome.time is None or outcome.event is None:
+def _outcomes(outcome: Observed, plan: RolloutPlan) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) outcomes and weights: a label as it is, a follow-up time at the horizon."""
+    timed = np.isnan(outcome.label)
+    if not timed.any():
+        return outcome.label, np.ones(len(outcome))
+    time, event = outcome.time[timed], outcome.event[timed]
+    if plan.horizon_days is None or np.isnan(time).any() or np.isnan(event).any():
         raise ValueError(f"{plan.cancer}: a follow-up time was posted, but the rollout's plan has no horizon")
     cap = plan.policy.censoring_weight_cap
-    return outcome_at_horizon(outcome.time, outcome.event, plan.horizon_days, plan.censoring, cap)
+    found, weights = outcome.label.copy(), np.ones(len(outcome))
+    found[timed], weights[timed] = outcomes_at_horizon(time, event, plan.horizon_days, plan.censoring, cap)
+    return found, weights
 
 
-def _onset(evidence: Evidence, sample_at: float, *names: str) -> Evidence:
-    logs = evidence.log_harm()
-    moved = {name: evidence.onsets.get(name, Onset()).update(logs[name], sample_at) for name in names}
+def _since(evidence: Evidence, samples_at: np.ndarray, courses: Mapping[str, Course]) -> Evidence:
+    moved = {name: evidence.onsets.get(name, Onset()).follow(course, samples_at) for name, course in courses.items()}
     return replace(evidence, onsets={**evidence.onsets, **moved})
 
 
-def _score(evidence: Evidence, news: News, plan: RolloutPlan) -> Evidence:
-    outputs, a, b = evidence.outputs, evidence.champion_drift, evidence.challenger_drift
-    onset, log_e = evidence.onsets.get("score_drift", Onset()), b.log_e
-    for score in news.scored:
-        if score.challenger:
-            outputs = outputs.update(score.patient, score.risk, score.answered, score.recorded_at)
-        if score.risk is None or not score.first:
-            continue
-        uniform = tie_breaker(plan.cancer, str(score.challenger), score.patient)
-        if score.challenger:
-            b = _ranked(b, plan.challenger_scores, score.risk, uniform)
-            onset = onset.update(b.log_e, score.recorded_at) if b.log_e != log_e else onset
-            log_e = b.log_e
-        else:
-            a = _ranked(a, plan.champion_scores, score.risk, uniform)
+def _scored(evidence: Evidence, scored: Scores | None, plan: RolloutPlan) -> Evidence:
+    onset = evidence.onsets.get("score_drift", Onset())
+    if not scored:
+        return replace(evidence, onsets={**evidence.onsets, "score_drift": onset})
+    ours = np.flatnonzero(scored.challenger)
+    patients = [scored.patient[i] for i in ours.tolist()]
+    answered, at = scored.answered[ours], scored.recorded_at[ours]
+    outputs = evidence.outputs.follow(patients, scored.risk[ours], answered, at)
+    valid = scored.first & ~np.isnan(scored.risk)
+    a, _, _ = _ranked(evidence.champion_drift, plan.champion_scores, scored, valid & ~scored.challenger, plan)
+    before = evidence.challenger_drift
+    b, course, at = _ranked(before, plan.challenger_scores, scored, valid & scored.challenger, plan)
+    told = course != np.concatenate(([before.log_e], course[:-1])) if len(course) else np.zeros(0, bool)
+    if told.any():
+        moving = course[told]
+        onset = onset.follow(Course(moving, lambda i: float(moving[i]), np.ones(len(moving), bool)), at[told])
     onsets = {**evidence.onsets, "score_drift": onset}
     return replace(evidence, outputs=outputs, champion_drift=a, challenger_drift=b, onsets=onsets)
 
 
-def _ranked(drift: DriftEvidence, reference: ScoreReference, risk: float, uniform: float) -> DriftEvidence:
-    return drift.update(reference, risk, uniform) if sum(reference.counts) else drift
+def _ranked(
+    drift: DriftEvidence, reference: ScoreReference, scored: Scores, which: np.ndarray, plan: RolloutPlan
+) -> tuple[DriftEvidence, np.ndarray, np.ndarray]:
+    """The drift test after the scores `which`; (m,) log E after each of them, and when they were recorded."""
+    places = np.flatnonzero(which)
+    if not sum(reference.counts) or not len(places):
+        return drift, np.zeros(0), np.zeros(0)
+    model = str(bool(scored.challenger[places[0]]))
+    uniforms = np.array([tie_breaker(plan.cancer, model, scored.patient[i]) for i in places.tolist()])
+    moved, course = drift.follow(reference, scored.risk[places], uniforms)
+    return moved, course, scored.recorded_at[places]
 
 
-def _pass(evidence: Evidence, passage: Passage, news: News, plan: RolloutPlan) -> Evidence:
-    until = min(passage.until, BAND_EDGES[passage.band])
-    share = plan.hazard_shape.within(passage.band, until)
-    margin = plan.policy.hazard_margin
-    hazard = evidence.hazard
+def _passed(evidence: Evidence, passages: Sequence[Passage], wall: float, plan: RolloutPlan) -> Evidence:
+    if not passages:
+        return evidence
+    columns = zip(*((p.challenger, p.champion, p.band, p.event, _exposure(p, plan)) for p in passages), strict=True)
+    challenger, champion, band, event, share = (np.array(column) for column in columns)
+    hazard, course = evidence.hazard.follow(challenger, champion, band, event, share, plan.policy.hazard_margin)
+    return _since(replace(evidence, hazard=hazard), np.full(len(passages), wall), {"hazard_harm": course})
+
+
+def _exposure(passage: Passage, plan: RolloutPlan) -> float:
+    """Share of the cumulative hazard that was met in the band, less the whole of it where that was counted before."""
+    share = plan.hazard_shape.within(passage.band, min(passage.until, BAND_EDGES[passage.band]))
     if passage.withdrawn:
-        whole = plan.hazard_shape.within(passage.band, BAND_EDGES[passage.band])
-        share -= whole
-    hazard = hazard.update(passage.challenger, passage.champion, passage.band, passage.event, share, margin)
-    return _onset(replace(evidence, hazard=hazard), news.wall, "hazard_harm")
+        share -= plan.hazard_shape.within(passage.band, BAND_EDGES[passage.band])
+    return share
 
 
-def _pair(evidence: Evidence, pair: Pair, plan: RolloutPlan) -> Evidence:
-    outcome, weight = _outcome(pair.outcome, plan)
-    z = loss_difference(pair.challenger, pair.champion, outcome, weight)
-    paired = evidence.paired.update(z, plan.margin, plan.max_weight)
-    companions = evidence.companions.update(pair, z, outcome, weight, plan)
+def _paired(evidence: Evidence, pairs: Pairs | None, plan: RolloutPlan) -> Evidence:
+    if not pairs:
+        return evidence
+    outcome, weight = _outcomes(pairs.outcome, plan)
+    z = loss_differences(pairs.challenger, pairs.champion, outcome, weight)
+    paired, harm = evidence.paired.follow(z, plan.margin, plan.max_weight)
+    companions, missed = evidence.companions.follow(pairs, z, outcome, weight, plan)
     moved = replace(evidence, paired=paired, companions=companions)
-    return _onset(moved, pair.outcome.recorded_at, "paired_harm", "subgroup_harm")
+    return _since(moved, pairs.outcome.recorded_at, {"paired_harm": harm, "subgroup_harm": missed})
 
 
-def _since_promotion(evidence: Evidence, pair: Pair, plan: RolloutPlan) -> Evidence:
-    outcome, weight = _outcome(pair.outcome, plan)
-    z = loss_difference(pair.challenger, pair.champion, outcome, weight)
-    seen = (pair.predicted_at, pair.outcome.recorded_at)
-    return replace(evidence, promoted=evidence.promoted.update(z, *seen, plan.max_weight, plan.bets_since_promotion))
+def _since_promotion(evidence: Evidence, pairs: Pairs | None, plan: RolloutPlan) -> Evidence:
+    if not pairs:
+        return evidence
+    outcome, weight = _outcomes(pairs.outcome, plan)
+    z = loss_differences(pairs.challenger, pairs.champion, outcome, weight)
+    promoted = evidence.promoted
+    for column in zip(z.tolist(), pairs.predicted_at.tolist(), pairs.outcome.recorded_at.tolist(), strict=True):
+        promoted = promoted.update(*column, plan.max_weight, plan.bets_since_promotion)
+    return replace(evidence, promoted=promoted)
 
 
-def _answer(evidence: Evidence, answer: Answer, plan: RolloutPlan) -> Evidence:
-    outcome, weight = _outcome(answer.outcome, plan)
-    centre = plan.champion_brier
+def _answered(evidence: Evidence, answers: Answers | None, plan: RolloutPlan) -> Evidence:
+    if not answers:
+        return evidence
+    outcome, weight = _outcomes(answers.outcome, plan)
+    centre: Any = plan.champion_brier
     if plan.split_scores == "both":
-        if answer.other is None:
+        if np.isnan(answers.other).any():
             raise ValueError(f"{plan.cancer}: the plan promises both models' scores in the split, one is missing")
-        scores = (answer.risk, answer.other) if answer.challenger_arm else (answer.other, answer.risk)
-        centre = augmentation(*scores, answer.propensity)
-    arm = "challenger" if answer.challenger_arm else "champion"
-    z = split_difference(arm, (answer.risk - outcome) ** 2, answer.propensity, centre, weight)
-    moved = replace(evidence, split=evidence.split.update(z, answer.propensity, plan.max_weight))
-    return _onset(moved, answer.outcome.recorded_at, "split_harm")
+        challenger = np.where(answers.challenger_arm, answers.risk, answers.other)
+        champion = np.where(answers.challenger_arm, answers.other, answers.risk)
+        centre = augmentations(challenger, champion, answers.propensity)
+    loss = squared(answers.risk - outcome)
+    z = split_differences(answers.challenger_arm, loss, answers.propensity, centre, weight)
+    split, course = evidence.split.follow(z, answers.propensity, plan.max_weight)
+    return _since(replace(evidence, split=split), answers.outcome.recorded_at, {"split_harm": course})
 
 
 def _count(evidence: Evidence, news: News, plan: RolloutPlan) -> Evidence:
@@ -231,5 +259,7 @@ def _count(evidence: Evidence, news: News, plan: RolloutPlan) -> Evidence:
     if evidence.service.counters is None:
         return moved
     began = evidence.sampled_at if evidence.sampled_at is not None else news.wall
-    latency = [name for name in moved.log_harm() if name.startswith("latency")]
-    return _onset(moved, began, "error_ratio", "error_objective", *latency)
+    logs = moved.log_harm()
+    names = ["error_ratio", "error_objective", *(name for name in logs if name.startswith("latency"))]
+    onsets = {name: moved.onsets.get(name, Onset()).update(logs[name], began) for name in names}
+    return replace(moved, onsets={**moved.onsets, **onsets})

@@ -9,11 +9,14 @@ more than the margin" at one alpha, however many groups were declared at the ope
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from clinical_assets.rollout.evidence.bets import FRACTION_WEIGHTS, EProcess, bet, bounded_mean
+from clinical_assets.rollout.evidence.courses import Course, bets, multiplied, spread
 
 
 @dataclass(frozen=True)
@@ -36,9 +39,7 @@ class SubgroupEvidence:
     def log_e(self) -> float:
         if not self.groups:
             return 0.0
-        logs = [test.log_e for test in self.groups.values()]
-        top = max(logs)
-        return top + math.log(sum(math.exp(x - top) for x in logs) / len(logs))
+        return _log_average([test.log_e for test in self.groups.values()])
 
     @property
     def worst(self) -> str:
@@ -64,6 +65,25 @@ class SubgroupEvidence:
         state = SubgroupEvidence(moved, self.log_peak)
         return replace(state, log_peak=max(self.log_peak, state.log_e))
 
+    def follow(
+        self,
+        memberships: Sequence[tuple[str, ...]],
+        lost: np.ndarray,
+        margin: float,
+        weight: np.ndarray,
+        max_weight: float = 1.0,
+    ) -> tuple[SubgroupEvidence, Course]:
+        """The same for n >= 1 cases in a row, and log E after each. No case names a group twice."""
+        w, moved, courses = weight * (lost - margin), dict(self.groups), []
+        for name, test in self.groups.items():
+            inside = np.fromiter((name in told for told in memberships), bool, len(memberships))
+            course = None
+            if inside.any():
+                moved[name], course = multiplied(test, bets(w[inside], -(1 + margin) * max_weight))
+            courses.append(spread(test.log_e, course, inside))
+        average = _average(courses, len(memberships))
+        return SubgroupEvidence(moved, max(self.log_peak, average.highest())), average
+
     def to_json(self) -> dict[str, Any]:
         return {
             "groups": {name: [list(t.log_wealth), t.n, t.log_peak] for name, t in self.groups.items()},
@@ -76,3 +96,17 @@ class SubgroupEvidence:
             name: EProcess(FRACTION_WEIGHTS, tuple(log), n, peak) for name, (log, n, peak) in state["groups"].items()
         }
         return cls(tests, state["peak"])
+
+
+def _log_average(logs: Sequence[float]) -> float:
+    top = max(logs)
+    return top + math.log(sum(math.exp(x - top) for x in logs) / len(logs))
+
+
+def _average(courses: Sequence[Course], n: int) -> Course:
+    """log of the average E of all groups after each of n cases; 0 without groups."""
+    if not courses:
+        return Course(np.zeros(n), lambda _: 0.0, np.arange(n) == 0)
+    rough = np.logaddexp.reduce([course.rough for course in courses], axis=0) - math.log(len(courses))
+    changed = np.any([course.changed for course in courses], axis=0)
+    return Course(rough, lambda i: _log_average([course.exactly(i) for course in courses]), changed)

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from clinical_assets.rollout.evidence.bets import FRACTIONS, EProcess, bet, bounded_mean
+from clinical_assets.rollout.evidence.courses import Course, bets, log1p, multiplied
 from clinical_assets.rollout.policy import POOL_ALPHA
 
 CLIP = 0.3
@@ -108,10 +109,9 @@ class WinsorisedEvidence:
 
     @property
     def log_e(self) -> float:
-        plain = math.log(PLAIN_WEIGHT) + self.plain.log_e
         if self.guarded_off:
-            return plain
-        return float(np.logaddexp(plain, math.log(1 - PLAIN_WEIGHT) + self.clipped.log_e))
+            return math.log(PLAIN_WEIGHT) + self.plain.log_e
+        return float(_log_mixture(self.plain.log_e, self.clipped.log_e))
 
     def proves(self, alpha: float) -> bool:
         """Whether non-inferiority was shown at level `alpha`, the pool's share included.
@@ -135,6 +135,31 @@ class WinsorisedEvidence:
         moved = replace(self, plain=plain, clipped=clipped, guard=guard)
         return replace(moved, log_peak=max(self.log_peak, moved.log_e))
 
+    def follow(
+        self, z: np.ndarray, h: np.ndarray, covered: np.ndarray, margin: float, max_weight: float = 1.0
+    ) -> WinsorisedEvidence:
+        """`seen_at` and `update` for n >= 1 patients in a row, all (n,); `covered` says whom the pool represents."""
+        plain, along = multiplied(self.plain, bets(margin - z, margin - max_weight))
+        outside = np.flatnonzero(~covered)
+        moved = replace(self, plain=plain, retired=self.retired or bool(len(outside)))
+        inside = 0 if self.guarded_off else int(outside[0]) if len(outside) else len(z)
+        mixed, peak = inside, self.log_peak
+        if inside:
+            guard_bets = [min(b, 0.9 / self.eta) for b in GUARD_BETS]
+            watched = [log1p(b * (h[:inside] - self.eta)) for b in guard_bets]
+            tripped = multiplied(self.guard, watched)[1].first_reaching(math.log(GUARD_LIMIT))
+            if tripped is not None:
+                inside, mixed = tripped + 1, tripped
+            gain = margin - self.eta - np.minimum(z[:inside], CLIP)
+            clipped, cut = multiplied(self.clipped, [log1p(f * gain / CLIP) for f in FRACTIONS])
+            guard, _ = multiplied(self.guard, [factors[:inside] for factors in watched])
+            moved = replace(moved, clipped=clipped, guard=guard)
+            if mixed:
+                peak = max(peak, _mixture(along.part(0, mixed), cut.part(0, mixed)).highest())
+        if mixed < len(z):
+            peak = max(peak, math.log(PLAIN_WEIGHT) + along.part(mixed, len(z)).highest())
+        return replace(moved, log_peak=peak)
+
     def to_json(self) -> dict[str, Any]:
         parts = {"plain": self.plain.to_json(), "clipped": self.clipped.to_json(), "guard": self.guard.to_json()}
         until = None if math.isinf(self.source.until) else self.source.until
@@ -147,3 +172,14 @@ class WinsorisedEvidence:
         sites, until = tuple(state["source"]["sites"]), state["source"]["until"]
         source = Source(sites, math.inf if until is None else until)
         return cls(state["eta"], plain, clipped, guard, source, state["retired"], state["peak"])
+
+
+def _log_mixture(plain: Any, clipped: Any) -> Any:
+    return np.logaddexp(math.log(PLAIN_WEIGHT) + plain, math.log(1 - PLAIN_WEIGHT) + clipped)
+
+
+def _mixture(plain: Course, clipped: Course) -> Course:
+    def exactly(i: int) -> float:
+        return float(_log_mixture(plain.exactly(i), clipped.exactly(i)))
+
+    return Course(_log_mixture(plain.rough, clipped.rough), exactly, plain.changed | clipped.changed)
