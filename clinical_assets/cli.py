@@ -20,6 +20,7 @@ from rich.text import Text
 from clinical_assets.commands import (
     advisories,
     audit,
+    backup,
     cancers,
     controls,
     database,
@@ -157,6 +158,8 @@ app.command()(rollouts.explain)
 app.command()(rollouts.replay)
 app.command()(monitoring.exporter)
 app.command()(monitoring.monitor)
+app.command()(backup.backup)
+app.command()(backup.restore)
 app.add_typer(keys.app, name="keys")
 app.add_typer(audit.app, name="audit")
 app.add_typer(database.app, name="database")
@@ -243,6 +246,7 @@ def main() -> None:
     from clinical_assets.audit.decision import Refused
     from clinical_assets.audit.keys import KeyPermissionError, UnknownKeyError
     from clinical_assets.audit.statements import StatementRefused
+    from clinical_assets.backup.manifest import BackupError
     from clinical_assets.foundation.home import StateDirectoryError
     from clinical_assets.foundation.schema import SchemaError
     from clinical_assets.rollout.entries import LedgerError
@@ -252,7 +256,7 @@ def main() -> None:
 
     expected = (
         ValueError, Refused, KeyPermissionError, StatementRefused, StateDirectoryError, LedgerError, DataPlaneError,
-        AlreadyRunning, PortError, UnknownKeyError, SchemaError,
+        AlreadyRunning, PortError, UnknownKeyError, SchemaError, BackupError,
     )  # fmt: skip
     code = 0
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -14,6 +14,10 @@ from rich.text import Text
 
 from clinical_assets.commands.signing_in import open_store
 from clinical_assets.foundation.files import write_atomic
+
+if TYPE_CHECKING:
+    from clinical_assets.audit.seals import Seal
+    from resources.ledger_store import LedgerStore
 
 console = Console(highlight=False)
 app = typer.Typer(help="The audit log: show, verify, seal.", no_args_is_help=True)
@@ -54,10 +58,15 @@ def verify(
     Exit code 0 when all of it holds, 1 when something does not.
     """
     from clinical_assets.audit.seals import Seal
+
+    faults = verified(open_store(), Seal.from_json(witness.read_bytes()) if witness else None)
+    raise typer.Exit(1 if faults else 0)
+
+
+def verified(store: LedgerStore, seal: Seal | None = None) -> int:
+    """Look at every chain and the trail, say what was found, and return how many faults there are."""
     from clinical_assets.audit.trail import gaps
 
-    store = open_store()
-    seal = Seal.from_json(witness.read_bytes()) if witness else None
     log, records = store.audit_log(), store.records()
     states = {
         "audit log": log.verify_chain(seal),
@@ -72,7 +81,7 @@ def verify(
     for fault in faults:
         console.print(f"[red]FAULT[/red] {fault}")
     console.print("the chains hold and the trail has no gap" if not faults else f"{len(faults)} faults")
-    raise typer.Exit(1 if faults else 0)
+    return len(faults)
 
 
 @app.command()

@@ -9,6 +9,9 @@ from pathlib import Path
 
 from clinical_assets.foundation.files import write_new
 
+RESTORE_MARK = ".restore/unfinished"
+"""Present while a restore exchanges the state's parts, and after one was killed doing so."""
+
 
 class StateDirectoryError(RuntimeError):
     """The state directory cannot be used; the message names it and the remedy."""
@@ -67,8 +70,13 @@ class Home:
         files, and a key that lies here already stays.
 
         Raises:
-            StateDirectoryError: missing permission, read-only or full file system.
+            StateDirectoryError: missing permission, read-only or full file system, or a restore that did not end.
         """
+        if (self.root / RESTORE_MARK).exists():
+            raise StateDirectoryError(
+                f"{self.root}: a restore was interrupted (or is under way), so the state is not whole; "
+                f"run `clinical restore {(self.root / RESTORE_MARK).read_text().strip()}` again"
+            )
         probe = self.root / f".probe-{os.getpid()}"
         try:
             for path in (self.root, self.objects, self.keys, self.dagster, self.mlflow, self.feast, self.dataplane):

@@ -80,7 +80,7 @@ def upgrade(engine: Engine) -> str | None:
             )
         if not found.current:
             try:
-                _run(connection)
+                make_within(connection)
             except ForeignSchema as error:
                 raise SchemaError(str(error)) from error
         return found.revision
@@ -90,8 +90,7 @@ def _standing(connection: Connection) -> Standing:
     if not connection.dialect.has_table(connection, VERSION_TABLE):
         return Standing(None, True)
     revision = connection.execute(select(column("version_num")).select_from(table(VERSION_TABLE))).scalar()
-    known = revision in (None, HEAD) or revision in {script.revision for script in _scripts().walk_revisions()}
-    return Standing(revision, known)
+    return Standing(revision, revision in (None, HEAD) or knows(revision))
 
 
 def _scripts():
@@ -100,12 +99,18 @@ def _scripts():
     return ScriptDirectory(str(_MIGRATIONS))
 
 
-def _run(connection: Connection) -> None:
+def make_within(connection: Connection, revision: str = HEAD) -> None:
+    """Run the steps from where the database stands to `revision`, as part of the caller's transaction."""
     from alembic.config import Config
     from alembic.runtime.environment import EnvironmentContext
 
     scripts = _scripts()
-    steps = EnvironmentContext(Config(), scripts, fn=lambda revision, _: scripts._upgrade_revs(HEAD, revision))
+    steps = EnvironmentContext(Config(), scripts, fn=lambda found, _: scripts._upgrade_revs(revision, found))
     with steps:
         steps.configure(connection=connection, version_table=VERSION_TABLE)
         steps.run_migrations()
+
+
+def knows(revision: str) -> bool:
+    """Whether this version of the platform has that revision."""
+    return revision in {script.revision for script in _scripts().walk_revisions()}

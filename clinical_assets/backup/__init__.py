@@ -1,0 +1,1 @@
+"""Backup and restore of everything that the platform keeps: databases, objects, registries and public keys."""
