@@ -69,8 +69,7 @@ def create_app(models: LoadedModels, ledger: Ledger, clock: Clock) -> FastAPI:
                 digest = given.model.digest
                 headers = {"x-model-digest": digest, "x-arm": arm, "x-request-id": given.request_id}
                 response = JSONResponse(given.body, headers=headers)
-                for risk in given.risks:
-                    metrics.scores.labels(cancer, digest[:SHORT], arm).observe(risk)
+                metrics.scored(cancer, digest, arm, given.risks)
         except InvalidInput as error:
             response = _refusal(error.status, error)
         except tuple(_STATUS) as error:
