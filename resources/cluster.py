@@ -107,14 +107,19 @@ class PrometheusTelemetry(Telemetry):
     token: str = ""
 
     def source(self) -> "TelemetryPort":
+        from clinical_assets.catalog import load_catalog
         from clinical_assets.serving.istio import IstioTelemetry, Prometheus
         from clinical_assets.serving.istio.counters import CounterStore
 
         counters = CounterStore(self.traffic_router.ledger_store.engine())
         routes = self.traffic_router.router()
-        return IstioTelemetry(
-            Prometheus(value_of(self.url), value_of(self.token)), routes, counters, self.cluster.names()
-        )
+        prometheus = Prometheus(value_of(self.url), value_of(self.token))
+        catalog = load_catalog()
+
+        def timed(cancer: str) -> bool:
+            return cancer in catalog and catalog[cancer].rollout.latency_guardrail
+
+        return IstioTelemetry(prometheus, routes, counters, self.cluster.names(), timed=timed)
 
 
 def cluster_data_plane(ledger_store: LedgerStore) -> dict[str, Any]:

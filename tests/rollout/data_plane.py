@@ -35,11 +35,8 @@ class StatedAuthority:
 
     scopes: dict[str, Scope] = field(default_factory=dict)
     approved_by: str = ""
-    fallen: dict[str, str] = field(default_factory=dict)
 
     def require(self, model_digest: str, cancer: str, needed: Scope, now: float) -> None:
-        if model_digest in self.fallen:
-            raise Refused(f"{cancer}: model {model_digest[:12]}: its verdict is {self.fallen[model_digest]}")
         granted = self.scopes.get(model_digest, Scope.NONE)
         if not granted.covers(needed):
             raise Refused(f"{cancer}: model {model_digest[:12]} has {granted}, {needed} is needed")

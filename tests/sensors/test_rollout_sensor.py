@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from clinical_assets.audit.keys import KeyStore
+from clinical_assets.audit.records import RecordStore
+from clinical_assets.gates.verdict import CheckResult, GateName, GateReport, Tier, Verdict
+from clinical_assets.rollout.authority import EvidenceAuthority
 from clinical_assets.rollout.routing import RoutingUnavailable
 from clinical_assets.rollout.tick import TickResult, TickStatus
 from sensors.rollout import RolloutCursor, Round, event, tick_all
-from tests.rollout.conftest import CHALLENGER, World
+from tests.rollout.conftest import CANCER, CHALLENGER, CHAMPION, World
 
 
 class Unreachable:
@@ -79,17 +84,50 @@ def test_a_rollback_is_written_although_the_serving_back_end_is_down(ours: World
     assert ours.share() == 0
 
 
-@pytest.mark.parametrize("problem", ["revoked", "expired", "a later verdict blocks"])
-def test_a_verdict_that_fell_takes_the_weight_to_0_within_one_evaluation(
-    ours: World, problem: str, caplog: pytest.LogCaptureFixture
+def judged(records: RecordStore, world: World, digest: str, verdict: Verdict = Verdict.PASS) -> None:
+    """A signed decision record on exactly this model."""
+    check = CheckResult(id="X1", title="x", verdict=verdict, metric="x")
+    reports = [
+        GateReport(gate=gate, verdict=verdict, checks=(check,), required=("X1",), started="", finished="",
+                   cancer=CANCER, model_digest=digest, policy_digest="p" * 64)
+        for gate in GateName
+    ]  # fmt: skip
+    records.issue(
+        cancer=CANCER, model_digest=digest, data_digests={}, policy_digest="p" * 64, lineage={}, reports=reports,
+        tier=Tier.CLINICAL, actor="gate_verdict", now=world.wall.at,
+    )  # fmt: skip
+
+
+def _expiry(records: RecordStore) -> float:
+    signed = records.find(CHALLENGER)
+    assert signed is not None
+    return datetime.fromisoformat(signed.record.expires_utc).timestamp()
+
+
+@pytest.mark.parametrize("problem", ["revoked", "expired", "blocked later"])
+def test_a_signed_verdict_that_fell_takes_the_weight_to_0_within_one_evaluation(
+    ours: World, problem: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    records = RecordStore(ours.engine, KeyStore(tmp_path / "keys"))
+    for digest in (CHAMPION, CHALLENGER):
+        judged(records, ours, digest)
+    authority: Any = EvidenceAuthority(records, ours.ledger, "test")
+    ours.authority = ours.router.authority = authority
     ours.to_ramp()
+    assert evaluated(ours) == []
     assert ours.share() == 5
-    ours.authority.fallen[CHALLENGER] = problem
+    if problem == "revoked":
+        records.revoke(CHALLENGER, "mislabelled training data", "dr_curie", ours.wall.at)
+    elif problem == "expired":
+        ours.wall.at = _expiry(records)
+    else:
+        judged(records, ours, CHALLENGER, Verdict.BLOCK)
     [event] = evaluated(ours)
-    assert ours.share() == 0
+    assert ours.share() == 0, "no verdict is needed on the way back"
     assert (event.metadata["rule"].value, event.metadata["stage"].value) == ("verdict", "rolled_back")
-    assert problem in str(event.metadata["reason"].value)
+    assert {"revoked": "revoked", "expired": "is valid from", "blocked later": "BLOCK"}[problem] in str(
+        event.metadata["reason"].value
+    )
     assert "a rollout was rolled back" in caplog.text
 
 

@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -246,16 +247,22 @@ class Gateway:
         self.process.wait()
 
 
-@pytest.fixture
-def gateway(tmp_path: Path) -> Iterator[Gateway]:
+@contextmanager
+def running_gateway(directory: Path) -> Iterator[Gateway]:
     blue, green = Echo("blue"), Echo("green")
     free = free_ports()
     ports = Ports(free.gateway, free.admin, blue.port, green.port)
-    (tmp_path / "logs").mkdir()
-    ports.record(tmp_path)
-    running = Gateway(tmp_path, ports, Scopes(), blue, green)
+    (directory / "logs").mkdir()
+    ports.record(directory)
+    running = Gateway(directory, ports, Scopes(), blue, green)
     running.start()
     yield running
     running.kill()
     blue.stop()
     green.stop()
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Iterator[Gateway]:
+    with running_gateway(tmp_path) as running:
+        yield running

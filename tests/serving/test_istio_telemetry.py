@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from clinical_assets.foundation.database import create_tables, engine_for
+from clinical_assets.rollout.evidence.latency import slow_rates, slower_than
 from clinical_assets.rollout.routing import NoData, RouteState, RoutingUnavailable, ServiceCounts, Telemetry
 from clinical_assets.serving.istio import IstioTelemetry, Prometheus
 from clinical_assets.serving.istio.counters import CounterStore
@@ -29,6 +31,7 @@ class PrometheusDouble:
 
     def __init__(self) -> None:
         self.series: list[dict[str, Any]] = []
+        self.buckets: list[dict[str, Any]] = []
         self.status = 200
         self.document: dict[str, Any] | None = None
         self.asked: list[str] = []
@@ -40,7 +43,8 @@ class PrometheusDouble:
 
             def do_GET(self) -> None:
                 owner.asked.append(parse_qs(urlsplit(self.path).query)["query"][0])
-                answer = {"status": "success", "data": {"resultType": "matrix", "result": owner.series}}
+                found = owner.buckets if "_bucket" in owner.asked[-1] else owner.series
+                answer = {"status": "success", "data": {"resultType": "matrix", "result": found}}
                 body = json.dumps(owner.document or answer).encode()
                 self.send_response(owner.status)
                 self.send_header("content-length", str(len(body)))
@@ -61,6 +65,13 @@ class PrometheusDouble:
                   "destination_workload": workload(CANCER, digest), **labels}  # fmt: skip
         self.series = [entry for entry in self.series if entry["metric"] != metric]
         self.series.append({"metric": metric, "values": [[NOW - 30, "0"], [NOW - 10, str(value)]]})
+
+    def time(self, digest: str, histogram: dict[str, float], reporter: str = "source", pod: str = "g1") -> None:
+        """The latest cumulative histogram of one process, by upper bound in ms."""
+        for bound, value in histogram.items():
+            metric = {"reporter": reporter, "pod": pod, "le": bound, "destination_workload": workload(CANCER, digest)}
+            self.buckets = [entry for entry in self.buckets if entry["metric"] != metric]
+            self.buckets.append({"metric": metric, "value": [NOW - 10, str(value)]})
 
 
 @dataclass
@@ -83,7 +94,7 @@ def running() -> Iterator[PrometheusDouble]:
 
 @pytest.fixture
 def prometheus(running: PrometheusDouble) -> PrometheusDouble:
-    running.series, running.status, running.document = [], 200, None
+    running.series, running.buckets, running.status, running.document = [], [], 200, None
     return running
 
 
@@ -104,7 +115,7 @@ def test_requests_are_summed_over_pods_and_codes_and_attributed(
     for code, number in (("503", 2), ("0", 1), ("422", 5), ("404", 1)):
         prometheus.count(B, number, response_code=code)
     assert telemetry.counts(CANCER) == {A: ServiceCounts(140, 0), B: ServiceCounts(19, 3)}
-    assert 'destination_workload_namespace="clinical"' in prometheus.asked[-1]
+    assert all('destination_workload_namespace="clinical"' in query for query in prometheus.asked[-2:])
 
 
 def test_a_challenger_without_weight_is_counted_on_its_copies_and_only_there(
@@ -133,6 +144,38 @@ def test_case_18_restarts_and_pods_that_are_gone_lose_nothing_and_count_nothing_
     assert telemetry.counts(CANCER) == {A: ServiceCounts(147, 0)}, "g2 is gone, what it counted stays"
     prometheus.count(A, 1, pod="g3")
     assert telemetry.counts(CANCER) == {A: ServiceCounts(148, 0)}
+
+
+def test_answer_times_are_summed_over_pods_and_a_restart_begins_a_whole_histogram_anew(
+    telemetry: IstioTelemetry, prometheus: PrometheusDouble
+) -> None:
+    prometheus.count(A, 100)
+    prometheus.time(A, {"5": 0, "25": 60, "250": 90, "+Inf": 100})
+    prometheus.time(A, {"5": 1, "25": 6, "250": 9, "+Inf": 10}, pod="g2")
+    prometheus.time(A, {"5": 7, "25": 7, "250": 7, "+Inf": 7}, reporter="destination", pod="a1")
+    first = telemetry.counts(CANCER)[A].latency
+    assert first == ((5.0, 1), (25.0, 66), (250.0, 99), (math.inf, 110))
+    assert slow_rates(first)[0].above_ms == 25.0
+    assert slower_than(first, 250.0) == 11
+    prometheus.time(A, {"5": 3, "25": 3, "250": 3, "+Inf": 3})
+    after = telemetry.counts(CANCER)[A].latency
+    assert after == ((5.0, 4), (25.0, 69), (250.0, 102), (math.inf, 113)), "three quick answers since the restart"
+    assert slower_than(after, 250.0) == 11, "a restart makes nobody slow"
+
+
+def test_answer_times_in_shadow_are_those_of_the_challengers_copies_and_read_only_where_wanted(
+    telemetry: IstioTelemetry, prometheus: PrometheusDouble
+) -> None:
+    telemetry.routes.route = RouteState(CANCER, "r1", A, B, mirror=True)  # type: ignore[attr-defined]
+    prometheus.count(B, 4, reporter="destination", pod="b1")
+    prometheus.time(B, {"25": 3, "+Inf": 4}, reporter="destination", pod="b1")
+    prometheus.time(B, {"25": 0, "+Inf": 9})
+    assert telemetry.counts(CANCER)[B].latency == ((25.0, 3), (math.inf, 4))
+    prometheus.buckets.append(prometheus.buckets[0])
+    with pytest.raises(ValueError, match="two series"):
+        telemetry.counts(CANCER)
+    assert replace(telemetry, timed=lambda cancer: False).counts(CANCER)[B].requests == 4
+    assert "_bucket" not in prometheus.asked[-1]
 
 
 def test_case_15_without_prometheus_or_route_there_is_no_data(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sqlalchemy import Column, Engine, Float, String, Table, delete, insert, select
+from sqlalchemy import Column, Engine, Float, String, Table, bindparam, delete, insert, select
 
 from clinical_assets.foundation.database import metadata
 
@@ -30,25 +30,38 @@ class CounterStore:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def total(self, cancer: str, seen: Mapping[str, tuple[str, str, float]]) -> dict[tuple[str, str], int]:
+    def total(
+        self, cancer: str, seen: Mapping[str, tuple[str, str, float]], together: Mapping[str, str] | None = None
+    ) -> dict[tuple[str, str], int]:
         """Take in the latest values, by series: (digest, kind, value). Returns the sums by (digest, kind).
 
         A value below the last one is a restart: the last one moves to the past. A series that is gone keeps its value.
+
+        Args:
+            together: by series, the process that counts it; where one of its series fell, all of them began anew.
         """
+        together = together or {}
         table = counter_series
         with self._engine.begin() as connection:
             held = {
                 row.series: row
                 for row in connection.execute(select(table).where(table.c.cancer == cancer).with_for_update())
             }
+            fell = {series for series, (_, _, value) in seen.items() if series in held and value < held[series].last}
+            anew = {together[series] for series in fell if series in together}
+            rows = []
             for series, (digest, kind, value) in seen.items():
                 known = held.get(series)
-                if known is not None and known.last == value:
+                restarted = series in fell or together.get(series) in anew
+                if known is not None and known.last == value and not restarted:
                     continue
-                past = 0.0 if known is None else known.past + (known.last if value < known.last else 0.0)
+                past = 0.0 if known is None else known.past + (known.last if restarted else 0.0)
                 row = {"cancer": cancer, "series": series, "digest": digest, "kind": kind, "past": past, "last": value}
-                connection.execute(delete(table).where(table.c.cancer == cancer, table.c.series == series))
-                connection.execute(insert(table), row)
+                rows.append(row)
+            if rows:
+                one = (table.c.cancer == cancer, table.c.series == bindparam("of"))
+                connection.execute(delete(table).where(*one), [{"of": row["series"]} for row in rows])
+                connection.execute(insert(table), rows)
             sums: dict[tuple[str, str], float] = {}
             for row in connection.execute(select(table).where(table.c.cancer == cancer)):
                 key = (row.digest, row.kind)

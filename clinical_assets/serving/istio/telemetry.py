@@ -22,6 +22,7 @@ FRESH_S = 60.0
 """Older samples are no news: the scrape of the gateway has failed at least twice."""
 
 KINDS = ANSWERED, ERRORS = "answered", "errors"
+UPTO = "<="
 
 
 class Routes(Protocol):
@@ -66,6 +67,9 @@ class IstioTelemetry:
 
     Patients' requests are counted by the gateway (`reporter="source"`), which also sees connections that failed.
     Mirrored copies are counted by the challenger's own proxy (`reporter="destination"`): the gateway reports none.
+
+    Attributes:
+        timed: whether answer times are wanted for a cancer type; they are many more series.
     """
 
     prometheus: Prometheus
@@ -73,6 +77,7 @@ class IstioTelemetry:
     counters: CounterStore
     names: Names
     wall: Callable[[], float] = time.time
+    timed: Callable[[str], bool] = lambda cancer: True
 
     def counts(self, cancer: str) -> dict[str, ServiceCounts] | NoData:
         """
@@ -84,6 +89,7 @@ class IstioTelemetry:
             if route is None:
                 return NoData(f"{cancer}: the gateway has no route for it")
             series = self.prometheus.query(self._expression(route))
+            buckets = self.prometheus.query(self._buckets(route)) if self.timed(cancer) else []
         except (OSError, RoutingError) as error:
             return NoData(str(error))
         digests = {workload(cancer, digest): digest for digest in route.weights}
@@ -103,7 +109,8 @@ class IstioTelemetry:
             seen[key] = (digest, f"{kind} seen by {_reporter(route, digest)}", value)
         if seen and self.wall() - newest > FRESH_S:
             return NoData(f"{cancer}: Prometheus' latest sample is {self.wall() - newest:.0f} s old")
-        totals = self.counters.total(cancer, seen)
+        times, together = _times(route, digests, buckets)
+        totals = self.counters.total(cancer, seen | times, together)
         if totals and not seen:
             return NoData(f"{cancer}: Prometheus has no sample of the last two minutes, although there were requests")
         counted = {digest for digest, _ in totals} & set(digests.values())
@@ -111,11 +118,40 @@ class IstioTelemetry:
 
     def _expression(self, route: RouteState) -> str:
         """Raw samples of the last two minutes, so that their own times are seen."""
+        return f"istio_requests_total{self._ours(route)}[2m]"
+
+    def _buckets(self, route: RouteState) -> str:
+        """One cumulative histogram for every process that counts; its answers begin anew together."""
+        counted = f"istio_request_duration_milliseconds_bucket{self._ours(route)}"
+        return f"sum without (response_code, response_flags, grpc_response_status) ({counted})"
+
+    def _ours(self, route: RouteState) -> str:
         workloads = "|".join(workload(route.cancer, digest) for digest in route.weights)
-        return (
-            f'istio_requests_total{{destination_workload_namespace="{self.names.namespace}",'
-            f'destination_workload=~"{workloads}"}}[2m]'
-        )
+        namespace = self.names.namespace
+        return f'{{destination_workload_namespace="{namespace}",destination_workload=~"{workloads}"}}'
+
+
+def _times(
+    route: RouteState, digests: dict[str, str], buckets: list[dict[str, Any]]
+) -> tuple[dict[str, tuple[str, str, float]], dict[str, str]]:
+    """Histogram counters by series, and the process that counts each.
+
+    Raises:
+        ValueError: two series for one bucket of one process.
+    """
+    seen: dict[str, tuple[str, str, float]] = {}
+    together: dict[str, str] = {}
+    for entry in buckets:
+        labels, value = entry["metric"], float(entry["value"][1])
+        digest = digests.get(labels.get("destination_workload", ""))
+        if digest is None or labels.get("reporter") != _reporter(route, digest) or not math.isfinite(value):
+            continue
+        key = _key({"": "bucket", **labels})
+        if key in seen:
+            raise ValueError(f"{route.cancer}: two series of istio_request_duration_milliseconds_bucket for {labels}")
+        seen[key] = (digest, f"{UPTO}{float(labels['le']):g} seen by {_reporter(route, digest)}", value)
+        together[key] = _key({name: text for name, text in labels.items() if name != "le"})
+    return seen, together
 
 
 def _reporter(route: RouteState, digest: str) -> str:
@@ -133,4 +169,9 @@ def _key(labels: dict[str, str]) -> str:
 
 def _counts(totals: dict[tuple[str, str], int], route: RouteState, digest: str) -> ServiceCounts:
     answered, errors = (totals.get((digest, f"{kind} seen by {_reporter(route, digest)}"), 0) for kind in KINDS)
-    return ServiceCounts(answered + errors, errors)
+    latency = []
+    for (of, kind), count in totals.items():
+        bound, _, reporter = kind.removeprefix(UPTO).partition(" seen by ")
+        if of == digest and kind.startswith(UPTO) and reporter == _reporter(route, digest):
+            latency.append((float(bound), count))
+    return ServiceCounts(answered + errors, errors, tuple(sorted(latency)))
