@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from clinical_assets.rollout.controller import Action, Decision
-from clinical_assets.rollout.entries import Fence, Intent, IntentStep, Rollout, StoredTransition, Transition
+from clinical_assets.rollout.entries import Fence, Intent, IntentStep, Rollout, StaleLease, StoredTransition, Transition
 from clinical_assets.rollout.ledger import Ledger
 from clinical_assets.rollout.routing import RouteState, RoutingUnavailable, TrafficRouter
 from clinical_assets.rollout.situation import same
@@ -116,9 +116,15 @@ class Writer:
         return self.ledger.append_transition(transition, self.fence)
 
     def _advance(self, intent: Intent, upto: IntentStep, detail: Mapping[str, Any] | None = None) -> None:
-        """Record every step after the one the intent has reached, up to `upto`."""
-        reached = next(i for i in self.ledger.pending_intents(self.rollout.cancer) if i.id == intent.id).step
-        for step in _ORDER[_ORDER.index(reached) + 1 : _ORDER.index(upto) + 1]:
+        """Record every step after the one the intent has reached, up to `upto`.
+
+        Raises:
+            StaleLease: another holder took over, and has ended the intent.
+        """
+        pending = {found.id: found.step for found in self.ledger.pending_intents(self.rollout.cancer)}
+        if intent.id not in pending:
+            raise StaleLease(f"{self.rollout.cancer}: intent {intent.id} was ended by the holder that came after")
+        for step in _ORDER[_ORDER.index(pending[intent.id]) + 1 : _ORDER.index(upto) + 1]:
             self.ledger.advance_intent(intent.id, step, self.now, self.fence, detail if step is upto else None)
 
 
