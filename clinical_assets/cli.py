@@ -30,6 +30,7 @@ from clinical_assets.commands import (
     monitoring,
     new_cancer,
     reproduce,
+    retention,
     rollouts,
     signatures,
 )
@@ -160,6 +161,7 @@ app.command()(monitoring.exporter)
 app.command()(monitoring.monitor)
 app.command()(backup.backup)
 app.command()(backup.restore)
+app.command()(retention.retention)
 app.add_typer(keys.app, name="keys")
 app.add_typer(audit.app, name="audit")
 app.add_typer(database.app, name="database")

@@ -50,6 +50,17 @@ class ChainState:
     problem: str = ""
 
 
+@dataclass(frozen=True)
+class Gap:
+    """Rows that were removed and signed for: how many, and the hash of the last of them."""
+
+    rows: int
+    last: str
+
+
+_NOTHING: Mapping[str, Gap] = {}
+
+
 def chained_table(name: str, *columns: Any) -> Table:
     """A table with the columns of a chain: `seq`, `previous`, `entry_hash` around `columns`.
 
@@ -149,6 +160,7 @@ class HashChain:
         every_row_sealed: bool = False,
         bodies: bool = True,
         witness: Seal | None = None,
+        removed: Mapping[str, Gap] = _NOTHING,
     ) -> ChainState:
         """Recompute every link and compare with the head, its seal and a witness kept elsewhere.
 
@@ -157,6 +169,7 @@ class HashChain:
             signer_name: whose key must have signed.
             every_row_sealed: the seal must cover the whole chain (chains whose every append is signed).
             bodies: also recompute the digests of the bodies.
+            removed: signed-for gaps, by the hash after which each begins (`audit.removals`).
         """
         head = connection.execute(select(heads).where(heads.c.chain == self.name)).first()
         expected = {0: GENESIS}
@@ -171,16 +184,29 @@ class HashChain:
             if expected.get(witness.length, witness.head) != witness.head:
                 return ChainState(False, 0, f"{self.name}: the head contradicts the witness at row {witness.length}")
             expected[witness.length] = witness.head
-        return self._verify_rows(connection, expected, head.length if head is not None else 0, bodies)
+        return self._verify_rows(connection, expected, head.length if head is not None else 0, bodies, removed)
 
-    def _verify_rows(self, connection: Connection, expected: dict[int, str], length: int, bodies: bool) -> ChainState:
+    def _verify_rows(
+        self,
+        connection: Connection,
+        expected: dict[int, str],
+        length: int,
+        bodies: bool,
+        removed: Mapping[str, Gap],
+    ) -> ChainState:
         with_bodies = bodies and "body" in self.table.columns
         columns = [c for c in self.table.columns if with_bodies or c.name != "body"]
         count, previous = 0, GENESIS
         rows = connection.execute(select(*columns).order_by(self.table.c.seq), execution_options={"yield_per": 2000})
         for row in rows.mappings():
-            count += 1
             entry = dict(row)
+            while entry["previous"] != previous and previous in removed:
+                gap = removed[previous]
+                inside = [sealed for sealed in expected if count < sealed < count + gap.rows]
+                count, previous = count + gap.rows, gap.last
+                if inside or expected.get(count, previous) != previous:
+                    return ChainState(False, count, f"{self.name}: the row that was sealed here was removed")
+            count += 1
             stored = entry.pop("entry_hash")
             where = f"{self.name} row {count} (seq {entry['seq']})"
             if with_bodies and sha256_bytes(entry.pop("body").encode()) != entry["body_sha256"]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, column, select, table
 
 VERSION_TABLE = "clinical_schema"
-HEAD = "0001"
+HEAD = "0002"
 """The newest revision in `migrations/versions`, known without loading Alembic."""
 
 _MIGRATIONS = Path(__file__).parent / "migrations"

@@ -47,6 +47,15 @@ states = Table(
 )
 
 
+archived = Table(
+    "evidence_archive",
+    metadata,
+    Column("rollout_id", String(96), primary_key=True),
+    Column("state_sha256", String(64), primary_key=True),
+    Column("state", Text, nullable=False),
+)
+
+
 class EvidenceMismatch(RuntimeError):
     """Replaying the ledger does not give the evidence that was recorded: one of them was changed."""
 
@@ -119,6 +128,28 @@ class EvidenceLog:
             for evidence, _, _ in self._replayed(connection, rollout_id, plan):
                 yield evidence
 
+    def archive(self, connection: Connection, rollout_id: str, resting: list[Evidence]) -> None:
+        """Keep the states on which decisions rest; from then on they stand for the patients' rows, which may go."""
+        for evidence in resting:
+            state, digest = _state(evidence)
+            row = {"rollout_id": rollout_id, "state_sha256": digest, "state": state}
+            connection.execute(archived.insert(), row)
+
+    def archived(self, rollout_id: str) -> list[Evidence]:
+        """The states kept for a rollout whose predictions were removed; empty for every other.
+
+        Raises:
+            EvidenceMismatch: a kept state is not one that a chained step recorded.
+        """
+        with snapshot(self.engine) as connection:
+            kept = connection.execute(select(archived).where(archived.c.rollout_id == rollout_id)).all()
+            query = select(steps.c.state_sha256).where(steps.c.rollout_id == rollout_id)
+            recorded = set(connection.execute(query).scalars())
+        for row in kept:
+            if sha256_bytes(row.state.encode()) != row.state_sha256 or row.state_sha256 not in recorded:
+                raise EvidenceMismatch(f"rollout {rollout_id}: a kept state of its evidence was changed")
+        return [Evidence.from_json(json.loads(row.state)) for row in kept]
+
     def course(self, rollout_id: str, most: int = 300) -> list[dict[str, Any]]:
         """How the evidence went, step by step, thinned evenly to about `most` steps: what plots show.
 
@@ -153,6 +184,11 @@ class EvidenceLog:
     def _replayed(
         self, connection: Connection, rollout_id: str, plan: RolloutPlan
     ) -> Iterator[tuple[Evidence, Cursor, int]]:
+        if connection.execute(select(archived.c.state_sha256).where(archived.c.rollout_id == rollout_id)).first():
+            raise EvidenceMismatch(
+                f"{plan.cancer}: the predictions of rollout {rollout_id} were removed by retention, so its evidence is "
+                "not recomputed from them; its decisions replay on the states that were kept (`clinical replay`)"
+            )
         evidence, cursor, seq = Evidence.start(plan), Cursor(), 0
         yield evidence, cursor, seq
         query = select(steps).where(steps.c.rollout_id == rollout_id).order_by(steps.c.seq)

@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 
 from clinical_assets.audit.chain import ChainState, HashChain, snapshot
 from clinical_assets.audit.keys import KeyStore, Signer
+from clinical_assets.audit.removals import gaps, verify_removals
 from clinical_assets.audit.seals import Seal
 from clinical_assets.rollout.history import RolloutHistory
 from clinical_assets.rollout.intents import Intents
@@ -49,8 +50,12 @@ class Ledger(PredictionLog, RolloutHistory, Intents, Leases):
         kept = {seal.chain: seal for seal in witnesses}
         entries = 0
         with snapshot(self.engine) as connection:
+            state = verify_removals(connection, keys)
+            if not state.ok:
+                return state
             for name, chain in CHAINS.items():
-                state = chain.verify(connection, keys, "platform", witness=kept.get(name))
+                removed = gaps(connection, name)
+                state = chain.verify(connection, keys, "platform", witness=kept.get(name), removed=removed)
                 if not state.ok:
                     return state
                 entries += state.entries

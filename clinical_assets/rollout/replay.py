@@ -49,8 +49,10 @@ def replay(ledger: Ledger, rollout_id: str) -> list[Replayed]:
     rows = ledger.transitions(rollout_id)
     log = EvidenceLog(ledger.engine)
 
+    kept = log.archived(rollout_id)
+
     def every() -> Iterator[Evidence]:
-        return log.replayed(rollout_id, plan)
+        return iter([Evidence.start(plan), *kept]) if kept else log.replayed(rollout_id, plan)
 
     wanted = {row.transition.evidence.get("evidence") for row in rows}
     states: dict[str, Evidence] = {}
@@ -70,6 +72,24 @@ def replay(ledger: Ledger, rollout_id: str) -> list[Replayed]:
         if decided.stage != stage:
             stage, entered_at = decided.stage, decided.at
     return found
+
+
+def needed(ledger: Ledger, rollout_id: str) -> list[Evidence]:
+    """The states of evidence on which the rollout's decisions rest: with them alone, `replay` gives the same answer.
+
+    Raises as `replay`.
+    """
+    plan = RolloutPlan.model_validate(ledger.rollout_by_id(rollout_id).policy)
+    rows = [row.transition for row in ledger.transitions(rollout_id)]
+    wanted = {row.evidence.get("evidence") for row in rows}
+    finished = [row for row in rows if _finished(ledger, row)]
+    states = list(EvidenceLog(ledger.engine).replayed(rollout_id, plan))[1:]
+    resting = {
+        digest: state
+        for state in states
+        if (digest := state_digest(state)) in wanted or any(_rests_on(row, state, plan) for row in finished)
+    }
+    return list(resting.values()) or states[-1:]
 
 
 def _finished(ledger: Ledger, row: Transition) -> bool:

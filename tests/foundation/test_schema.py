@@ -120,6 +120,15 @@ def test_of_processes_that_start_at_once_one_makes_the_schema_and_all_go_on(data
     assert schema.standing(engine_for(database_url)).current
 
 
+def test_an_older_schema_is_upgraded_by_itself(engine: Engine) -> None:
+    with engine.begin() as connection:
+        schema.make_within(connection, "0001")
+    assert schema.standing(engine) == schema.Standing("0001", True)
+    create_tables(engine)
+    assert schema.standing(engine).current
+    assert _differences(engine) == []
+
+
 def test_a_newer_schema_is_refused_with_the_remedy(engine: Engine) -> None:
     create_tables(engine)
     with engine.begin() as connection:

@@ -7,6 +7,8 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
+from clinical_assets.foundation.migrations.append_only import refuse_changes
+
 
 class ForeignSchema(RuntimeError):
     """A table of this name exists and is not the platform's; the message names it and the remedy."""
@@ -42,7 +44,7 @@ def chained_table(name: str, *columns: Any) -> None:
         sa.Column("previous", sa.String(64), nullable=False),
         sa.Column("entry_hash", sa.String(64), nullable=False),
     )
-    refuse_changes(name)
+    refuse_changes(op.get_bind(), name)
 
 
 def body() -> tuple[sa.Column[Any], sa.Column[Any]]:
@@ -51,32 +53,3 @@ def body() -> tuple[sa.Column[Any], sa.Column[Any]]:
 
 def index(name: str, table_name: str, *columns: str, unique: bool = False) -> None:
     op.create_index(name, table_name, list(columns), unique=unique, if_not_exists=True)
-
-
-def refuse_changes(name: str) -> None:
-    """Triggers with which the database itself keeps a table append-only."""
-    connection = op.get_bind()
-    for statement in _TRIGGERS[connection.dialect.name]:
-        connection.exec_driver_sql(statement.format(table=name))
-
-
-_REFUSAL = "{table} is append-only: rows are neither changed nor removed"
-
-_TRIGGERS = {
-    "sqlite": (
-        f"""CREATE TRIGGER IF NOT EXISTS {{table}}_no_update BEFORE UPDATE ON {{table}}
-        BEGIN SELECT RAISE(ABORT, '{_REFUSAL}'); END""",
-        f"""CREATE TRIGGER IF NOT EXISTS {{table}}_no_delete BEFORE DELETE ON {{table}}
-        BEGIN SELECT RAISE(ABORT, '{_REFUSAL}'); END""",
-        # INSERT OR REPLACE removes a row without firing the delete trigger, so a row may only be added at the end.
-        f"""CREATE TRIGGER IF NOT EXISTS {{table}}_at_end BEFORE INSERT ON {{table}}
-        WHEN NEW.seq <= (SELECT max(seq) FROM {{table}}) BEGIN SELECT RAISE(ABORT, '{_REFUSAL}'); END""",
-    ),
-    "postgresql": (
-        f"""CREATE OR REPLACE FUNCTION {{table}}_refuse() RETURNS trigger LANGUAGE plpgsql AS
-        $$ BEGIN RAISE EXCEPTION '{_REFUSAL}'; END $$""",
-        "DROP TRIGGER IF EXISTS {table}_no_change ON {table}",
-        """CREATE TRIGGER {table}_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}
-        FOR EACH STATEMENT EXECUTE FUNCTION {table}_refuse()""",
-    ),
-}
