@@ -15,7 +15,7 @@ from clinical_assets.commands.signing_in import asked, open_store
 from clinical_assets.foundation.files import write_atomic
 
 console = Console(highlight=False)
-app = typer.Typer(help="Keys of the platform and of people: list, new, revoke, export-public.", no_args_is_help=True)
+app = typer.Typer(help="Keys of the platform, of people and for pseudonyms.", no_args_is_help=True)
 By = Annotated[str, typer.Option("--by", help="who does it, for the record", default_factory=getpass.getuser)]
 
 
@@ -70,6 +70,47 @@ def export_public(
         console.print(pem.decode(), end="")
     else:
         write_atomic(out, pem)
+
+
+@app.command("rotate-pseudonym")
+def rotate_pseudonym(
+    by: By,
+    reason: Annotated[str, typer.Option(help="why, for the record")] = "regular rotation",
+) -> None:
+    """A new key for patients' pseudonyms. Patients in an open rollout keep theirs, and so their arm, until it ends."""
+    from clinical_assets.serving.pseudonym_rotation import rotate
+
+    store = open_store()
+    done = rotate(store.ledger(), store.audit_log(), by, reason, time.time())
+    console.print(f"pseudonym key {done.new} is in force; {done.old} is retired")
+    for cancer in done.held:
+        console.print(
+            f"{cancer}: its open rollout keeps the former key; run `destroy-pseudonym` when it has ended"
+        )
+    console.print(
+        "`clinical keys destroy-pseudonym` destroys retired keys: nobody can then link their pseudonyms"
+    )
+
+
+@app.command("destroy-pseudonym")
+def destroy_pseudonym(
+    by: By,
+    reason: Annotated[str, typer.Option(help="why, for the record")],
+) -> None:
+    """Destroy former pseudonym keys for good, and let ended rollouts' types take the new key. Backups hold copies.
+
+    Exit code 1 when an open rollout still needs one.
+    """
+    from clinical_assets.serving.pseudonym_rotation import destroy_retired
+
+    store = open_store()
+    done = destroy_retired(store.ledger(), store.audit_log(), by, reason, time.time())
+    console.print(f"destroyed: {', '.join(done.destroyed) or 'none'}")
+    for key, cancers in done.in_use.items():
+        console.print(
+            f"key {key} stays: open rollouts of {', '.join(cancers)} need it; try again when they have ended"
+        )
+    raise typer.Exit(1 if done.in_use else 0)
 
 
 def _register():

@@ -1,6 +1,7 @@
 """Keyed patient pseudonyms: the only patient identifier that leaves the cohort store.
 
 HMAC-SHA-256 with a key that stays in the state directory, so that nobody without the key can test a guessed identifier.
+After a rotation (`serving.pseudonym_rotation`) a cancer type whose rollout is open keeps the former key.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 
 PSEUDONYM = re.compile(r"[0-9a-f]{32,64}")
 KEY_FILE = "patient-pseudonym.key"
+HELD = "patient-pseudonym.for.{cancer}.key"
 
 
 class PseudonymKeyError(RuntimeError):
@@ -32,11 +34,26 @@ class Pseudonymiser:
         Raises:
             PseudonymKeyError: the key file can be read by others, or is damaged.
         """
-        self._key = _read_or_create(keys / KEY_FILE)
+        self._keys = keys
+        self._read: dict[Path, tuple[tuple[int, int], bytes]] = {}
+        _read_or_create(keys / KEY_FILE)
 
     def __call__(self, cancer: str, subject_id: str) -> str:
         """64 hexadecimal digits; the same person has unrelated pseudonyms in two cancer types."""
-        return hmac.new(self._key, f"{cancer}\0{subject_id}".encode(), hashlib.sha256).hexdigest()
+        return hmac.new(self._key(cancer), f"{cancer}\0{subject_id}".encode(), hashlib.sha256).hexdigest()
+
+    def _key(self, cancer: str) -> bytes:
+        """The key in force now: a rotation holds for the next patient, also in a process that runs on."""
+        for path in (self._keys / HELD.format(cancer=cancer), self._keys / KEY_FILE):
+            try:
+                found = path.stat()
+            except FileNotFoundError:
+                continue
+            version = (found.st_ino, found.st_mtime_ns)
+            if self._read.get(path, ((), b""))[0] != version:
+                self._read[path] = version, _read_or_create(path)
+            return self._read[path][1]
+        return _read_or_create(self._keys / KEY_FILE)
 
 
 def _read_or_create(path: Path) -> bytes:
