@@ -30,7 +30,7 @@ def anchor_predictions(
     from clinical_assets.modeling.artifact import load_model
 
     try:
-        model = load_model(object_store.models / anchor, anchor)
+        model = load_model(object_store.model(anchor), anchor)
     except FileNotFoundError:
         return None
     asked = tuple(column.name for column in contract.features)

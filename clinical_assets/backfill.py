@@ -105,7 +105,7 @@ def _without_work(cancers: Sequence[str], deploy: bool) -> Iterator[tuple[str, O
             continue
         model = handed_on.find("trained_model", slug, ModelReference)
         verdict = handed_on.find("gate_verdict", slug, VerdictReference)
-        numbers = load_headline(store.path("predictions", slug, model.digest))
+        numbers = load_headline(store.fetch("predictions", slug, model.digest))
         measured = numbers.get("uno_c", numbers.get("auroc"))
         yield slug, Outcome(slug, "unchanged", 0.0, model.family, measured, verdict.scope)
 

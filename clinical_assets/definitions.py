@@ -19,6 +19,7 @@ from resources.signer import Signer
 from sensors.drift import build_drift_sensor
 from sensors.failure_alerts import failure_alerts
 from sensors.new_trial_data import build_new_trial_data_sensor
+from sensors.registry_aliases import registry_aliases
 from sensors.rollout import rollout_sensor
 from sensors.schedules import build_retraining_schedules
 
@@ -62,6 +63,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
             build_drift_sensor(trial_to_route, gates_again),
             build_new_trial_data_sensor(trial_to_route.name),
             failure_alerts,
+            registry_aliases,
         ],
         resources={**default_resources(), **(resource_overrides or {})},
         executor=dg.in_process_executor,

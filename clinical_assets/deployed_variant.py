@@ -12,9 +12,10 @@ from clinical_assets.lineage import code_digest
 from clinical_assets.partitions import cancer_types
 from clinical_assets.references import ModelReference, VerdictReference
 from clinical_assets.rollout import stages
-from clinical_assets.rollout.champion import champion_of, previous_of
+from clinical_assets.rollout.champion import aliases_of, champion_of, previous_of
 from resources.data_plane import ServingBackend, Telemetry, TrafficRouter
 from resources.ledger_store import LedgerStore
+from resources.model_registry import ModelRegistry, RegistryUnavailable
 from resources.object_store import ObjectStore
 
 
@@ -37,6 +38,7 @@ def deployed_variant(
     trained_model: ModelReference,
     gate_verdict: VerdictReference,
     object_store: ObjectStore,
+    model_registry: ModelRegistry,
     ledger_store: LedgerStore,
     traffic_router: TrafficRouter,
     telemetry: Telemetry,
@@ -74,6 +76,10 @@ def deployed_variant(
         raise dg.Failure(f"{cancer.slug}: not deployed. {conflict}", allow_retries=False) from conflict
     reconcile(ledger, serving_backend.desired_state(), cancer.slug)
     context.log.info(f"{cancer.slug}: rollout {rollout.id} opened on record {signed.digest[:12]}")
+    try:
+        context.log.info(model_registry.keep_aliases(cancer.slug, aliases_of(ledger, cancer.slug)))
+    except RegistryUnavailable as outage:  # the sensor `registry_aliases` goes on with it
+        context.log.warning(f"the rollout is open; its alias waits: {outage}")
     return _result(cancer, trained_model, champion, stages.OPENING, reused=False)
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from clinical_assets.audit.decision import DecisionRecord, SignedRecord
@@ -13,6 +16,9 @@ from clinical_assets.catalog import CancerType
 from clinical_assets.foundation.canonical import sha256_json
 from clinical_assets.foundation.files import publish_directory, write_new
 from clinical_assets.foundation.home import Home
+from clinical_assets.foundation.objects.archive import pack
+from clinical_assets.foundation.objects.errors import ObjectMissing
+from clinical_assets.foundation.objects.local import writing
 from clinical_assets.lineage import code_digest
 from clinical_assets.references import EvidenceReference
 from resources.ledger_store import LedgerStore
@@ -27,10 +33,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StoredEvidence:
-    """A bundle as a folder and as a zip."""
+    """A bundle as a folder and as a zip. `lock` says until when the stored one cannot be deleted, or why it can."""
 
     reference: EvidenceReference
     folder: Path
+    lock: str
 
     @property
     def report(self) -> Path:
@@ -49,7 +56,7 @@ def store_evidence(
     ledger_store: LedgerStore,
 ) -> StoredEvidence:
     """The bundle of a decision record; `facts` is asked for only when one has to be written."""
-    from clinical_assets.evidence.bundle import bundle_digest, sealed, write_folder, zipped
+    from clinical_assets.evidence.bundle import bundle_digest, sealed, write_files
     from clinical_assets.evidence.composing import Release, compose
     from clinical_assets.evidence.signed_rows import audit_extract, decision_rows, statement_rows
 
@@ -65,11 +72,12 @@ def store_evidence(
         ]
     )  # fmt: skip
     known = object_store.recall("evidence", cancer.slug, input_sha, EvidenceReference)
-    if known is not None and (found := _stored(known, object_store)).folder.exists() and found.archive.exists():
-        return found
+    if known is not None:
+        with suppress(ObjectMissing):
+            return _opened(known, object_store)
 
     gathered = facts()
-    signature = gathered.model_dir.with_name(f"{record.model_digest}.sig")
+    signature = object_store.signature(record.model_digest)
     release = Release(
         cancer=cancer,
         facts=gathered,
@@ -87,11 +95,20 @@ def store_evidence(
     reference = EvidenceReference(
         cancer=cancer.slug, model_digest=record.model_digest, record=signed.digest, digest=bundle_digest(files)
     )
-    stored = _stored(reference, object_store)
-    write_folder(files, stored.folder)
-    write_new(stored.archive, zipped(files))
+    objects = object_store.objects()
+    objects.publish(_address(reference), lambda aside: write_files(files, aside), locked=True)
     object_store.remember("evidence", cancer.slug, input_sha, reference)
-    return stored
+    return _opened(reference, object_store)
+
+
+def latest_evidence(cancer: str, model_digest: str, object_store: ObjectStore) -> StoredEvidence | None:
+    """The bundle that was written last for a model; None when there is none.
+
+    Raises:
+        ObjectDamaged: it is not what was stored.
+    """
+    found = object_store.objects().read(_latest(cancer, model_digest))
+    return None if found is None else _opened(EvidenceReference.model_validate_json(found), object_store)
 
 
 def export(evidence: StoredEvidence, directory: Path) -> tuple[Path, Path]:
@@ -107,9 +124,26 @@ def export(evidence: StoredEvidence, directory: Path) -> tuple[Path, Path]:
     return folder, archive
 
 
-def _stored(reference: EvidenceReference, object_store: ObjectStore) -> StoredEvidence:
-    below = object_store.path("evidence", reference.cancer, reference.model_digest)
-    return StoredEvidence(reference, below / reference.digest)
+def _opened(reference: EvidenceReference, object_store: ObjectStore) -> StoredEvidence:
+    """The bundle, verified, with its zip beside it; it becomes the latest of its model."""
+    objects = object_store.objects()
+    folder = objects.fetch(_address(reference))
+    if not (archive := folder.with_suffix(".zip")).exists():
+        with writing(archive), TemporaryDirectory(prefix=".zip-", dir=folder.parent) as aside:
+            pack(folder, Path(aside) / "evidence.zip")
+            os.replace(Path(aside) / "evidence.zip", archive)
+    latest, said = _latest(reference.cancer, reference.model_digest), reference.model_dump_json().encode()
+    if objects.read(latest) != said:
+        objects.write(latest, said)
+    return StoredEvidence(reference, folder, objects.lock(_address(reference)))
+
+
+def _address(reference: EvidenceReference) -> str:
+    return f"evidence/{reference.cancer}/{reference.model_digest}/{reference.digest}"
+
+
+def _latest(cancer: str, model_digest: str) -> str:
+    return f"references/evidence/{cancer}/{model_digest}.json"
 
 
 def _bill_of_materials(record: DecisionRecord) -> bytes | None:

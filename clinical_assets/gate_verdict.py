@@ -101,6 +101,7 @@ def _result(
             "report": dg.MetadataValue.path(evidence.report),
             "evidence": dg.MetadataValue.path(evidence.archive),
             "evidence_digest": evidence.reference.digest,
+            "evidence_lock": evidence.lock,
             "checks": findings(check for report in record.reports.values() for check in report.checks),
         },
     )

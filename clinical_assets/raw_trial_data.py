@@ -35,9 +35,8 @@ def raw_trial_data(
     from clinical_assets.trials.snapshot import SnapshotStore, ingest
 
     cancer = load_catalog()[context.partition_key]
-    store = SnapshotStore(object_store.directory)
+    store = SnapshotStore(object_store.objects())
     cut = dt.date.fromisoformat(config.data_cut) if config.data_cut else None
-    known = {path.name for path in store.directory(cancer.slug).glob("*")}
     snapshot = ingest(cancer.slug, cancer.source, cancer.contract, store, cut)
     manifest = snapshot.manifest
     reference = SnapshotReference(cancer=cancer.slug, digest=snapshot.digest, table_sha256=snapshot.sha256)
@@ -53,7 +52,7 @@ def raw_trial_data(
         value=reference,
         data_version=dg.DataVersion(snapshot.sha256),
         metadata={
-            "reused": snapshot.digest in known,
+            "reused": snapshot.known,
             "data_status": manifest.data_status,
             "rows": manifest.rows,
             "subjects": manifest.subjects,

@@ -38,6 +38,14 @@ class ModelReference(_Reference):
     mlflow_version: str
 
 
+class FittedModel(_Reference):
+    """A model that is stored, signed and tried on the test split, but not yet in the registry."""
+
+    digest: str
+    family: str
+    chosen_because: str
+
+
 class VerdictReference(_Reference):
     """A signed decision record about one model digest."""
 

@@ -53,11 +53,11 @@ def gather(
     from clinical_assets.modeling.artifact import load_scorer
 
     data = open_training_data(cancer, model.features, object_store)
-    directory = object_store.models / model.digest
-    predictions = object_store.path("predictions", cancer.slug, model.digest)
+    directory = object_store.model(model.digest)
+    predictions = object_store.fetch("predictions", cancer.slug, model.digest)
     choice = json.loads((predictions / "choice.json").read_text())
     records = ledger_store.records()
-    signed = directory.with_name(f"{model.digest}.sig")
+    signed = object_store.signature(model.digest)
     signature = verify_directory(directory, signed, ledger_store.signer.key_store(), records.revocations.now().keys)
     now = time.time()
     history = ReleaseHistory(cancer, model, ledger_store, now)
@@ -283,8 +283,8 @@ def champion_training_frame(cancer: CancerType, champion: str, object_store: Obj
         return None
     from clinical_assets.trials.snapshot import SnapshotStore
 
-    card = json.loads((object_store.models / champion / "model.json").read_text())
-    snapshot = SnapshotStore(object_store.directory).find(cancer.slug, card["provenance"]["snapshot"])
+    card = json.loads((object_store.model(champion) / "model.json").read_text())
+    snapshot = SnapshotStore(object_store.objects()).find(cancer.slug, card["provenance"]["snapshot"])
     return None if snapshot is None else cancer.subject_split.parts(snapshot.read())[0]
 
 
@@ -295,5 +295,5 @@ def _champion_predictions(
         return None
     from clinical_assets.modeling.artifact import load_model
 
-    model = load_model(object_store.models / champion, champion)
+    model = load_model(object_store.model(champion), champion)
     return evaluation.predict(model, data.test, contract)

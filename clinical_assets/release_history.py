@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from clinical_assets.audit.openings import TestSplitOpenings
 from clinical_assets.audit.reproductions import latest_reproduction
 from clinical_assets.audit.trail import gaps
+from clinical_assets.foundation.objects.errors import ObjectDamaged, ObjectMissing
 from clinical_assets.gates.facts import AuditState, Baseline, BundleState, PolicyLock, Reproduction, TestLook
 from resources.ledger_store import LedgerStore
 from resources.object_store import ObjectStore
@@ -68,12 +70,10 @@ class ReleaseHistory:
             return None
         approval = approved[0 if self.cancer.change_plan.baseline == "first" else -1]
         card, manifest = {}, {}
-        path = object_store.models / approval.model_digest / "model.json"
-        if path.is_file():
-            card = json.loads(path.read_text())
-            snapshot = SnapshotStore(object_store.directory).find(
-                self.cancer.slug, card.get("provenance", {}).get("snapshot", "")
-            )
+        with suppress(ObjectMissing):
+            card = json.loads((object_store.model(approval.model_digest) / "model.json").read_text())
+            origin = card.get("provenance", {}).get("snapshot")
+            snapshot = SnapshotStore(object_store.objects()).find(self.cancer.slug, origin) if origin else None
             manifest = snapshot.manifest.model_dump(mode="json") if snapshot else {}
         record = self._records.find(approval.model_digest)
         return Baseline(
@@ -88,16 +88,19 @@ class ReleaseHistory:
     def bundle(self, object_store: ObjectStore) -> BundleState | None:
         """The latest bundle of this model, verified offline. Lapse and withdrawal are no faults of a copy."""
         from clinical_assets.evidence.verification import verify
+        from clinical_assets.evidence_bundle import latest_evidence
 
-        below = object_store.path("evidence", self.cancer.slug, self.model.digest)
-        folders = sorted((path for path in below.glob("*") if path.is_dir()), key=lambda path: path.stat().st_mtime_ns)
-        if not folders:
+        try:
+            latest = latest_evidence(self.cancer.slug, self.model.digest, object_store)
+        except (ObjectDamaged, ObjectMissing) as damage:
+            return BundleState("", (), (), faults=(str(damage),))
+        if latest is None:
             return None
-        files = [path for path in sorted(folders[-1].rglob("*")) if path.is_file()]
-        faults = {step.title: step.faults for step in verify(folders[-1], None, self.now).steps}
+        files = [path for path in sorted(latest.folder.rglob("*")) if path.is_file()]
+        faults = {step.title: step.faults for step in verify(latest.folder, None, self.now).steps}
         del faults["in force"]
         return BundleState(
-            digest=folders[-1].name,
+            digest=latest.reference.digest,
             readable=tuple(path.name for path in files if path.suffix in (".html", ".txt", ".md")),
             electronic=tuple(path.name for path in files if path.suffix in (".json", ".xml")),
             small_cells=faults.pop("small counts hidden"),

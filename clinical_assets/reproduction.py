@@ -49,7 +49,7 @@ def repeat(cancer: CancerType, actor: str, ledger_store: LedgerStore) -> Reprodu
     origin = provenance(cancer, model.features, model.input_sha)
     with tempfile.TemporaryDirectory(prefix="repeat-") as aside:
         again = publish_model(found.candidate, Path(aside), cancer.contract, cancer.slug, origin).name
-    before = evaluation.load(store.path("predictions", cancer.slug, model.digest) / "out_of_fold.npz")
+    before = evaluation.load(store.fetch("predictions", cancer.slug, model.digest) / "out_of_fold.npz")
     after = evaluation.out_of_fold(found.out_of_fold, found.subject_ids)
     made = Reproduction(
         performed_utc=utc_iso(time.time()),

@@ -85,7 +85,7 @@ def _risks(cancer: CancerType, test: pd.DataFrame, digest: str, object_store: Ob
     from clinical_assets import evaluation
     from clinical_assets.modeling.artifact import load_model
 
-    return evaluation.predict(load_model(object_store.models / digest, digest), test, cancer.contract).risk
+    return evaluation.predict(load_model(object_store.model(digest), digest), test, cancer.contract).risk
 
 
 def groups_of(cancer: CancerType) -> tuple[str, ...]:

@@ -1,8 +1,11 @@
 """Asset 3: the best model that the data allow, calibrated, in data-only formats, tested on untouched patients."""
 
+import json
+import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -13,7 +16,7 @@ from clinical_assets.foundation.canonical import canonical_json
 from clinical_assets.freshness import model_input
 from clinical_assets.lineage import code_digest
 from clinical_assets.partitions import cancer_types
-from clinical_assets.references import FeaturesReference, ModelReference
+from clinical_assets.references import FeaturesReference, FittedModel, ModelReference
 from clinical_assets.release import AUTHOR
 from clinical_assets.training_data import TrainingData, open_training_data, provenance
 from resources.ledger_store import LedgerStore
@@ -22,7 +25,7 @@ from resources.network_fits import NetworkFitting
 from resources.object_store import ObjectStore
 
 if TYPE_CHECKING:
-    from clinical_assets.gates.facts import Predictions
+    from clinical_assets.modeling.families import Fitter
     from clinical_assets.modeling.search import SearchResult
 
 
@@ -46,7 +49,7 @@ def trained_model(
     input_sha = model_input(cancer, features)
     reference = object_store.recall("trained_model", cancer.slug, input_sha, ModelReference)
     if reference is not None:
-        numbers = evaluation.load_headline(object_store.path("predictions", cancer.slug, reference.digest))
+        numbers = evaluation.load_headline(object_store.fetch("predictions", cancer.slug, reference.digest))
         return dg.MaterializeResult(
             value=reference,
             data_version=dg.DataVersion(reference.digest),
@@ -59,23 +62,29 @@ def trained_model(
         )
 
     from clinical_assets.model_plots import pictures
-    from clinical_assets.modeling.search import search
 
     data = open_training_data(cancer, features, object_store)
-    context.log.info(f"{cancer.slug}: searching {', '.join(cancer.models.families)} over {len(data.train)} patients")
-    fits = network_fitting.fits(context, cancer)
-    found = search(data.train, cancer.contract, cancer.models, fitter=fits)
-    digest = _publish(cancer, found, features, input_sha, object_store, ledger_store)
-    _open_test_split(cancer, digest, data, ledger_store)
-    test = _predict(cancer, digest, found, data, object_store)
-    numbers = evaluation.load_headline(object_store.path("predictions", cancer.slug, digest))
-    plots = pictures(cancer, data.test, test)
+    fitted = object_store.recall("fitted_model", cancer.slug, input_sha, FittedModel)
+    if fitted is None:
+        families = ", ".join(cancer.models.families)
+        context.log.info(f"{cancer.slug}: searching {families} over {len(data.train)} patients")
+        fits = network_fitting.fits(context, cancer)
+        fitted = _fit(cancer, features, input_sha, data, fits, object_store, ledger_store)
+        fits.forget()
+    digest = fitted.digest
+    predictions = object_store.fetch("predictions", cancer.slug, digest)
+    numbers = evaluation.load_headline(predictions)
+    plots = pictures(cancer, data.test, evaluation.load(predictions / "test.npz"))
     registered = model_registry.register(
         cancer=cancer.slug,
         digest=digest,
-        model_dir=object_store.models / digest,
+        model_dir=object_store.model(digest),
         contract=cancer.contract,
-        parameters={**cancer.models.model_dump(mode="json"), "family": found.family, "chosen_because": found.reason},
+        parameters={
+            **cancer.models.model_dump(mode="json"),
+            "family": fitted.family,
+            "chosen_because": fitted.chosen_because,
+        },
         metrics={f"test_{name}": value for name, value in numbers.items()},
         plots=plots,
         tags={
@@ -88,14 +97,13 @@ def trained_model(
     reference = ModelReference(
         cancer=cancer.slug,
         digest=digest,
-        family=found.family,
+        family=fitted.family,
         input_sha=input_sha,
         features=features,
         mlflow_run=registered.run_id,
         mlflow_version=registered.version,
     )
     object_store.remember("trained_model", cancer.slug, input_sha, reference)
-    fits.forget()
     return dg.MaterializeResult(
         value=reference,
         data_version=dg.DataVersion(digest),
@@ -103,12 +111,12 @@ def trained_model(
             "reused": False,
             "data_status": cancer.source.data_status,
             "model_digest": digest,
-            "family": found.family,
-            "chosen_because": found.reason,
+            "family": fitted.family,
+            "chosen_because": fitted.chosen_because,
             "mlflow": f"{registered.name} version {registered.version}",
             "evidence_tier": cancer.tier.value,
             **_rounded(numbers),
-            "cross_validation": metadata.table(found.cv_table),
+            "cross_validation": metadata.table(json.loads((predictions / "choice.json").read_text())["table"]),
             **{title: metadata.picture(png) for title, png in plots.items()},
         },
     )
@@ -116,6 +124,27 @@ def trained_model(
 
 def _rounded(numbers: Mapping[str, float]) -> dict[str, float]:
     return {f"test_{name}": round(value, 4) for name, value in numbers.items()}
+
+
+def _fit(
+    cancer: CancerType,
+    features: FeaturesReference,
+    input_sha: str,
+    data: TrainingData,
+    fits: "Fitter",
+    object_store: ObjectStore,
+    ledger_store: LedgerStore,
+) -> FittedModel:
+    """Search, store, sign and predict; kept, so that a registry that is away costs no second training."""
+    from clinical_assets.modeling.search import search
+
+    found = search(data.train, cancer.contract, cancer.models, fitter=fits)
+    digest = _publish(cancer, found, features, input_sha, object_store, ledger_store)
+    _open_test_split(cancer, digest, data, ledger_store)
+    _predict(cancer, digest, found, data, object_store)
+    fitted = FittedModel(digest=digest, family=found.family, chosen_because=found.reason)
+    object_store.remember("fitted_model", cancer.slug, input_sha, fitted)
+    return fitted
 
 
 def _publish(
@@ -131,11 +160,14 @@ def _publish(
     from clinical_assets.modeling.artifact import publish_model
 
     origin = provenance(cancer, features, input_sha)
-    directory = publish_model(found.candidate, object_store.models, cancer.contract, cancer.slug, origin)
-    digest = directory.name
-    signature = directory.with_name(f"{digest}.sig")
-    if not signature.exists():
-        sign_directory(directory, signature, ledger_store.signer.key_store())
+    objects = object_store.objects()
+    with TemporaryDirectory(prefix="model-") as aside:
+        made = publish_model(found.candidate, Path(aside), cancer.contract, cancer.slug, origin)
+        digest, signature = made.name, made.with_suffix(".sig")
+        directory = objects.publish(f"models/{digest}", lambda place: shutil.copytree(made, place, dirs_exist_ok=True))
+        if objects.read(f"models/{digest}.sig") is None:
+            sign_directory(directory, signature, ledger_store.signer.key_store())
+            objects.write_new(f"models/{digest}.sig", signature.read_bytes())
     return digest
 
 
@@ -155,7 +187,7 @@ def _open_test_split(cancer: CancerType, digest: str, data: TrainingData, ledger
 
 def _predict(
     cancer: CancerType, digest: str, found: "SearchResult", data: TrainingData, object_store: ObjectStore
-) -> "Predictions":
+) -> None:
     """Predictions of candidate and reference on the test split and out of fold, kept under the model's digest."""
     test = evaluation.predict(found.candidate, data.test, cancer.contract)
     kept = {
@@ -179,4 +211,3 @@ def _predict(
         evaluation.save_headline(aside, evaluation.headline(data.test, cancer.contract, test))
 
     object_store.publish("predictions", cancer.slug, digest, fill)
-    return test

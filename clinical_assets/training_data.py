@@ -33,7 +33,7 @@ def open_snapshot(cancer: str, reference: SnapshotReference, store: ObjectStore)
     from clinical_assets.trials.errors import SnapshotError
     from clinical_assets.trials.snapshot import SnapshotStore
 
-    snapshot = SnapshotStore(store.directory).find(cancer, reference.digest)
+    snapshot = SnapshotStore(store.objects()).find(cancer, reference.digest)
     if snapshot is None:
         raise SnapshotError(f"{cancer}: snapshot {reference.digest} is not in the store; materialize raw_trial_data")
     return snapshot
@@ -44,7 +44,7 @@ def open_training_data(cancer: CancerType, reference: FeaturesReference, store: 
     import pandas as pd
 
     snapshot = open_snapshot(cancer.slug, reference.snapshot, store)
-    cohort = pd.read_parquet(store.path("training", cancer.slug, reference.digest) / "cohort.parquet")
+    cohort = pd.read_parquet(store.fetch("training", cancer.slug, reference.digest) / "cohort.parquet")
     split = cancer.subject_split
     train, test = split.parts(cohort)
     return TrainingData(snapshot, train, test, split.digest(cohort))

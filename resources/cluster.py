@@ -3,6 +3,7 @@
 The identity is the pod's service account, or the current context of `$KUBECONFIG` outside the cluster.
 """
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -73,7 +74,12 @@ class ClusterServing(ServingBackend):
         def routed(cancer: str, digest: str) -> bool:
             return names_model(api.get(names.virtual_service), cancer, digest)
 
-        options = PodOptions(value_of(self.image), self.replicas, self.max_replicas)
+        options = PodOptions(
+            value_of(self.image),
+            self.replicas,
+            self.max_replicas,
+            objects_url=os.environ.get("CLINICAL_OBJECTS_URL", ""),
+        )
         return KubernetesServing(api, options, routed, names)
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
     from clinical_assets.trials.contract import CohortContract
+
+HEALTH_S = 2.0
+"""Seconds in which a registry server must say that it is there, where nothing depends on it."""
+
+
+class RegistryUnavailable(RuntimeError):
+    """The registry could not do what was asked; models, verdicts and routes do not depend on it."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +55,13 @@ class ModelRegistry(dg.ConfigurableResource):
         plots: Mapping[str, bytes],
         tags: Mapping[str, str],
     ) -> RegisteredModel:
-        """Log the model directory as a version; a digest that is registered already is returned as it is."""
-        client = self._client()
-        name = f"clinical.{cancer}"
-        with exclusive(Home.from_env().mlflow / "register.lock"):
+        """Log the model directory as a version; a digest that is registered already is returned as it is.
+
+        Raises:
+            RegistryUnavailable: the server does not answer, or refuses.
+        """
+        name = _name(cancer)
+        with self._asked(f"{cancer}: register model {digest[:12]}") as client, exclusive(_lock()):
             known = self._find(client, name, digest)
             if known is not None:
                 return known
@@ -58,7 +69,10 @@ class ModelRegistry(dg.ConfigurableResource):
             experiment_id = (
                 experiment.experiment_id if experiment else client.create_experiment(name, self._artifacts(name))
             )
-            run = client.create_run(experiment_id, tags=dict(tags), run_name=digest[:12])
+            begun = f"tags.model_digest = '{digest}' and attributes.status = 'RUNNING'"
+            for interrupted in client.search_runs([experiment_id], begun):
+                client.set_terminated(interrupted.info.run_id, "KILLED")
+            run = client.create_run(experiment_id, tags={"model_digest": digest, **tags}, run_name=digest[:12])
             run_id = run.info.run_id
             self._log(client, run_id, digest, model_dir, contract, parameters, metrics, plots)
             if not client.search_registered_models(f"name='{name}'"):
@@ -69,13 +83,76 @@ class ModelRegistry(dg.ConfigurableResource):
         return RegisteredModel(name, str(version.version), run_id)
 
     def digest_of(self, registered: RegisteredModel) -> str:
-        """The digest recomputed over the registered files, whatever the version's tags say."""
+        """The digest recomputed over the registered files, whatever the version's tags say.
+
+        Raises:
+            RegistryUnavailable: the server does not answer, or refuses.
+        """
         from clinical_assets.foundation.canonical import sha256_directory
 
-        client = self._client()
-        with TemporaryDirectory() as scratch:
+        with self._asked(f"read the files of run {registered.run_id}") as client, TemporaryDirectory() as scratch:
             path = client.download_artifacts(registered.run_id, "model/artifact", scratch)
             return sha256_directory(Path(path))
+
+    def keep_aliases(self, cancer: str, digests: Mapping[str, str]) -> str:
+        """Let each alias name the version of its digest, and take away one whose digest is "".
+
+        For people who look at the registry: the ledger decides, and nothing reads an alias. A server that is down is
+        found out within seconds.
+
+        Args:
+            digests: as `rollout.champion.aliases_of` gives them.
+
+        Returns:
+            What the aliases name now, in words.
+
+        Raises:
+            RegistryUnavailable: the server does not answer, or refuses.
+        """
+        name, said = _name(cancer), []
+        self._look(what := f"{cancer}: keep the aliases")
+        with self._asked(what) as client:
+            if not client.search_registered_models(f"name='{name}'"):
+                return f"{name} is not in the registry"
+            held = client.get_registered_model(name).aliases
+            for alias, digest in digests.items():
+                known = self._find(client, name, digest) if digest else None
+                if known is None and alias in held:
+                    client.delete_registered_model_alias(name, alias)
+                elif known is not None and str(held.get(alias)) != known.version:
+                    client.set_registered_model_alias(name, alias, known.version)
+                missing = f"{digest[:12]}, which is not registered" if digest else "none"
+                said.append(f"{alias}: {f'version {known.version}' if known else missing}")
+        return f"{name} {', '.join(said)}"
+
+    def _look(self, what: str) -> None:
+        """Ask a server for its health before MLflow does, which would try for minutes."""
+        if not self._remote().startswith("http"):
+            return
+        import httpx
+
+        try:
+            httpx.get(f"{self._remote().rstrip('/')}/health", timeout=HEALTH_S).raise_for_status()
+        except httpx.HTTPError as error:
+            raise self._unavailable(what, f"{type(error).__name__}: {error}") from error
+
+    @contextmanager
+    def _asked(self, what: str) -> Iterator[MlflowClient]:
+        """A client, whose failures say what was asked and what to do."""
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            yield self._client()
+        except (MlflowException, SQLAlchemyError, OSError) as error:
+            raise self._unavailable(what, str(error).splitlines()[0][:300]) from error
+
+    def _unavailable(self, what: str, said: str) -> RegistryUnavailable:
+        where = self._remote() or Home.from_env().mlflow
+        return RegistryUnavailable(
+            f"{what}: the model registry {where} could not ({said}). The model itself is stored and is not trained "
+            "again; start the server, correct MLFLOW_TRACKING_URI or free some space, and run the same again"
+        )
 
     def _find(self, client: MlflowClient, name: str, digest: str) -> RegisteredModel | None:
         for version in client.search_model_versions(f"name='{name}' and tag.model_digest='{digest}'"):
@@ -122,6 +199,7 @@ class ModelRegistry(dg.ConfigurableResource):
         os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "5")  # a minute of patience, by its own backoff
         from mlflow import MlflowClient
 
         remote = self._remote()
@@ -132,6 +210,14 @@ class ModelRegistry(dg.ConfigurableResource):
             client = MlflowClient(f"sqlite:///{home.mlflow / 'mlflow.db'}")
             client.search_experiments(max_results=1)
         return client
+
+
+def _lock() -> Path:
+    return Home.from_env().mlflow / "register.lock"
+
+
+def _name(cancer: str) -> str:
+    return f"clinical.{cancer}"
 
 
 def _signature(contract: CohortContract) -> Any:

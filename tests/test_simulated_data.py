@@ -167,16 +167,16 @@ class TestFromRowsToVerdict:
             assert (again["reused"], again["data_status"]) == (True, "simulated")
 
         store, ledger_store = resources["object_store"], resources["ledger_store"]
-        card = json.loads((store.models / model.value.digest / "model.json").read_text())
+        card = json.loads((store.model(model.value.digest) / "model.json").read_text())
         assert card["provenance"]["data_status"] == "simulated"
-        scorer = load_scorer(store.models / model.value.digest, model.value.digest)
+        scorer = load_scorer(store.model(model.value.digest), model.value.digest)
         answers_say = LoadedModel(CANCER, model.value.digest, scorer, Tier.RESEARCH).evidence
         assert answers_say == {"evidence": "research", "data_status": "simulated"}
         client = resources["model_registry"]._client()
         version = client.get_model_version(f"clinical.{CANCER}", model.value.mlflow_version)
         assert version.tags["data_status"] == "simulated"
         assert client.get_run(model.value.mlflow_run).data.tags["data_status"] == "simulated"
-        served = store.path("training", CANCER, table.value.digest) / "cohort.parquet"
+        served = store.fetch("training", CANCER, table.value.digest) / "cohort.parquet"
         assert pd.read_parquet(served)["subject_id"].str.startswith("simulated-").all()
 
         record = ledger_store.records().find(model.value.digest).record

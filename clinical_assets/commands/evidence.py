@@ -36,6 +36,7 @@ def evidence(
     console.print(f"{chosen.slug}, model {found.reference.model_digest[:12]}: evidence {found.reference.digest[:12]}")
     for title, path in (("report", folder / "report.html"), ("folder", folder), ("zip", archive)):
         console.print(f"{title:7}", Text(str(path)), soft_wrap=True)
+    console.print("stored ", Text(found.lock), soft_wrap=True)
 
 
 def verify(

@@ -308,8 +308,7 @@ class Story:
         from clinical_assets.training_data import open_training_data
 
         store = self.resources["object_store"]
-        stored = store.directory / "references" / "trained_model" / f"{CANCER}.json"
-        model = ModelReference.model_validate_json(stored.read_text())
+        model = self.resources["io_manager"].find("trained_model", CANCER, ModelReference)
         cancer = self.cancer()
         data = open_training_data(cancer, model.features, store)
         pseudonym = Pseudonymiser(self.home.keys)

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clinical_assets.foundation.canonical import canonical_json, sha256_bytes
 from clinical_assets.foundation.files import publish_directory
+from clinical_assets.foundation.objects.archive import pack_files
 
 if TYPE_CHECKING:
     from clinical_assets.audit.decision import DecisionRecord
@@ -61,23 +61,18 @@ def bundle_digest(files: Mapping[str, bytes]) -> str:
 
 def write_folder(files: Mapping[str, bytes], folder: Path) -> Path:
     """Write aside and rename into place; a folder that exists already is left as it is."""
+    return publish_directory(folder, lambda aside: write_files(files, aside))
 
-    def fill(aside: Path) -> None:
-        for name, data in files.items():
-            path = aside / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
 
-    return publish_directory(folder, fill)
+def write_files(files: Mapping[str, bytes], directory: Path) -> None:
+    for name, data in files.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
 
 
 def zipped(files: Mapping[str, bytes]) -> bytes:
     """The bundle as one archive: entries in order of name, without times, owners or compression."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for name, data in sorted(files.items()):
-            entry = zipfile.ZipInfo(name)
-            entry.create_system = 3
-            entry.external_attr = 0o100644 << 16
-            archive.writestr(entry, data)
+    pack_files(files, buffer)
     return buffer.getvalue()

@@ -54,7 +54,7 @@ def _write_aside(path: Path, data: bytes, mode: int) -> Path:
     return aside
 
 
-def publish_directory(path: Path, fill: Callable[[Path], None]) -> Path:
+def publish_directory(path: Path, fill: Callable[[Path], object]) -> Path:
     """Fill a directory aside and rename it to `path`; an existing `path` (same content address) is kept."""
     if path.exists():
         return path

@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -83,16 +84,20 @@ class Snapshots:
         return {cancer: taken for cancer, (_, taken) in self._taken.items()}
 
     def _look(self) -> None:
+        from clinical_assets.catalog import load_catalog
+        from clinical_assets.foundation.objects.errors import ObjectStoreError
         from clinical_assets.gates.facts import utc_seconds
-        from resources.object_store import ObjectStore
+        from clinical_assets.references import SnapshotReference
+        from resources.object_store import ObjectStore, ReferenceIOManager
 
-        store = ObjectStore()
-        for reference in sorted((store.directory / "references" / "raw_trial_data").glob("*.json")):
-            cancer, digest = reference.stem, json.loads(reference.read_text())["digest"]
-            if self._taken.get(cancer, ("", 0.0))[0] == digest:
-                continue
-            manifest = json.loads((store.path("snapshots", cancer, digest) / "manifest.json").read_text())
-            self._taken[cancer] = digest, utc_seconds(manifest["extracted_utc"])
+        store, handed_on = ObjectStore(patience_s=0.0), ReferenceIOManager(patience_s=0.0)
+        with suppress(ObjectStoreError):  # what was read before stands
+            for cancer in load_catalog():
+                found = handed_on.find("raw_trial_data", cancer, SnapshotReference)
+                if found is None or self._taken.get(cancer, ("", 0.0))[0] == found.digest:
+                    continue
+                manifest = json.loads((store.fetch("snapshots", cancer, found.digest) / "manifest.json").read_text())
+                self._taken[cancer] = found.digest, utc_seconds(manifest["extracted_utc"])
 
 
 @dataclass(frozen=True)

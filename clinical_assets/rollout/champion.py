@@ -24,3 +24,9 @@ def previous_of(ledger: Ledger, cancer: str, champion: str) -> str:
         if progress.stage == stages.DONE and progress.rollout.challenger == champion:
             return progress.rollout.champion
     return ""
+
+
+def aliases_of(ledger: Ledger, cancer: str) -> dict[str, str]:
+    """Digests of champion and challenger, as a model registry shows them; "" where there is none."""
+    running = ledger.rollout(cancer)
+    return {"champion": champion_of(ledger, cancer), "challenger": running.challenger if running else ""}

@@ -94,6 +94,18 @@ class RolloutHistory:
         with snapshot(self.engine) as connection:
             return [_rollout(row) for row in connection.execute(_listed(active, cancer))]
 
+    def changed_since(self, rollout: int, transition: int) -> tuple[set[str], int, int]:
+        """Cancer types with a rollout or a transition behind these rows of the ledger, and the last rows now."""
+        changed: set[str] = set()
+        last = [rollout, transition]
+        with snapshot(self.engine) as connection:
+            for position, table in enumerate((rollouts, transitions)):
+                query = select(table.c.cancer, func.max(table.c.seq)).where(table.c.seq > last[position])
+                for cancer, seq in connection.execute(query.group_by(table.c.cancer)).all():
+                    changed.add(cancer)
+                    last[position] = max(last[position], seq)
+        return changed, last[0], last[1]
+
     def standings(self, active: bool | None = None, cancer: str | None = None) -> list[Progress]:
         """Where each of them stands, at a cost of a few queries however many there are."""
         with snapshot(self.engine) as connection:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -60,10 +61,10 @@ Key = tuple[str, str]
 class LoadedModels:
     """Reads the desired state in a thread of its own; requests only look into a dictionary."""
 
-    def __init__(self, desired: Desired, slot: str, models: Path, records: Records) -> None:
+    def __init__(self, desired: Desired, slot: str, models: Callable[[str], Path], records: Records) -> None:
         """
         Args:
-            models: directory with one subdirectory per model digest.
+            models: where the directory of a digest lies, fetched if need be.
             records: asked for a signed verdict of at least `shadow` scope before a model is read.
         """
         self.slot = slot
@@ -129,7 +130,7 @@ class LoadedModels:
         cancer, digest = key
         try:
             signed = self._records.require(digest, cancer, Scope.SHADOW, time.time())
-            scorer = load_scorer(self._models / digest, digest)
+            scorer = load_scorer(self._models(digest), digest)
             if scorer.card.cancer != cancer:
                 raise UnsafeArtifact(f"model {digest[:12]} is for {scorer.card.cancer}")
         except Exception as error:  # any reason not to load is reported to operators, and none may stop the others

@@ -20,6 +20,7 @@ from clinical_assets.foundation import logs
 from clinical_assets.foundation.clock import read_clock
 from clinical_assets.foundation.database import create_tables, engine_for
 from clinical_assets.foundation.home import Home
+from clinical_assets.foundation.objects.opening import open_objects
 from clinical_assets.rollout.ledger import Ledger
 from clinical_assets.serving.app import create_app
 from clinical_assets.serving.copies import CopiesPort
@@ -66,7 +67,8 @@ def serve(home: Home, desired: DesiredState | OneModel, slot: str, listening: Li
     engine = engine_for(home.database_url)
     ledger, records = Ledger(engine), RecordStore(engine, KeyStore(home.keys))
     create_tables(engine)
-    models = LoadedModels(desired, slot, home.objects / "models", records)
+    objects = open_objects(home, patience_s=0)  # a model that cannot be fetched now is tried again by itself
+    models = LoadedModels(desired, slot, lambda digest: objects.fetch(f"models/{digest}"), records)
     app: ASGIApp = create_app(models, ledger, RecordedClock(home.clock))
     if isinstance(desired, OneModel):
         app = CopiesPort(app, listening.copies_port, desired.digest)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,9 @@ import pandas as pd
 
 from clinical_assets.foundation.canonical import canonical_json
 from clinical_assets.foundation.clock import SystemClock, utc_iso
-from clinical_assets.foundation.files import publish_directory
+from clinical_assets.foundation.objects.errors import NotStored, ObjectDamaged, ObjectMissing
+from clinical_assets.foundation.objects.interface import Objects
+from clinical_assets.foundation.objects.local import LocalObjects
 from clinical_assets.trials.canonical_table import canonical_table
 from clinical_assets.trials.contract import CohortContract
 from clinical_assets.trials.data_cut import apply_data_cut
@@ -25,10 +27,14 @@ from clinical_assets.trials.table_digest import table_sha256
 
 @dataclass(frozen=True)
 class Snapshot:
-    """`sha256` identifies the table, `digest` the table with its origin (the name of the directory)."""
+    """`sha256` identifies the table, `digest` the table with its origin (the name of the directory).
+
+    `known`: the store held it before it was ingested.
+    """
 
     path: Path
     manifest: Manifest
+    known: bool = field(default=True, compare=False)
 
     @classmethod
     def open(cls, path: Path) -> Snapshot:
@@ -74,19 +80,31 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class SnapshotStore:
-    """Snapshots below `root/snapshots/<cancer>/<digest>/`."""
+    """Snapshots under `snapshots/<cancer>/<digest>` of a directory or of an object store."""
 
-    root: Path
+    root: Path | Objects
+
+    @property
+    def objects(self) -> Objects:
+        return LocalObjects(self.root) if isinstance(self.root, Path) else self.root
 
     def directory(self, cancer: str) -> Path:
-        return self.root / "snapshots" / cancer
+        return self.objects.directory / "snapshots" / cancer
 
     def find(self, cancer: str, digest: str) -> Snapshot | None:
-        path = self.directory(cancer) / digest
-        return Snapshot.open(path) if path.is_dir() else None
+        """
+        Raises:
+            SnapshotError: the snapshot is damaged.
+        """
+        try:
+            return Snapshot.open(self.objects.fetch(f"snapshots/{cancer}/{digest}"))
+        except ObjectMissing:
+            return None
+        except ObjectDamaged as damage:
+            raise SnapshotError(f"{cancer}: {damage}; then materialize raw_trial_data") from damage
 
     def publish(self, frame: pd.DataFrame, manifest: Manifest) -> Snapshot:
-        """Write aside and rename; an existing snapshot of the same digest is verified and returned.
+        """Store it in one step; an existing snapshot of the same digest is verified and returned.
 
         Raises:
             SnapshotError: the store cannot be written, or holds a damaged snapshot under this digest.
@@ -96,17 +114,15 @@ class SnapshotStore:
             frame.to_parquet(aside / "table.parquet", index=False)
             (aside / "manifest.json").write_bytes(canonical_json(manifest.model_dump(mode="json")))
 
-        path = self.directory(manifest.cancer) / manifest.digest
+        address = f"snapshots/{manifest.cancer}/{manifest.digest}"
         try:
-            publish_directory(path, fill)
-        except OSError as error:
-            raise SnapshotError(
-                f"{manifest.cancer}: snapshot {path} cannot be written ({error.strerror or error}); nothing was "
-                "stored. Free some space or fix the permissions of the state directory"
-            ) from error
+            known = self.objects.holds(address)
+            path = self.objects.publish(address, fill)
+        except NotStored as problem:
+            raise SnapshotError(f"{manifest.cancer}: snapshot {problem}") from problem
         snapshot = Snapshot.open(path)
         snapshot.read()
-        return snapshot
+        return replace(snapshot, known=known)
 
 
 def ingest(

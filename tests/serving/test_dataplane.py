@@ -364,8 +364,8 @@ def test_a_model_without_verdict_with_a_narrow_one_or_tampered_is_refused_with_t
     original = weights.read_bytes()
     weights.write_bytes(original[:-1] + bytes([original[-1] ^ 1]))
     hospital.desired.place(CANCER, hospital.challenger, hospital.champion)
-    wait(lambda: "DigestMismatch" in httpx.get(green, trust_env=False).text, 10, "refusal of a tampered model")
-    with pytest.raises(RoutingUnavailable, match="DigestMismatch"):
+    wait(lambda: "ObjectDamaged" in httpx.get(green, trust_env=False).text, 10, "refusal of a tampered model")
+    with pytest.raises(RoutingUnavailable, match="ObjectDamaged"):
         stack.route(5)
     weights.write_bytes(original)
     wait(lambda: httpx.get(green, trust_env=False).status_code == 200, 10, "the restored model")

@@ -16,9 +16,9 @@ from clinical_assets.trials.errors import SourceError
 from clinical_assets.trials.snapshot import SnapshotStore, ingest
 from clinical_assets.trials.sources.kinds import kind_reader
 from clinical_assets.trials.sources.state import source_state
+from tests.s3 import S3Server
 
 from .cohorts import CSV, contract, csv_at, source
-from .stores import S3Server
 
 OTHER = CSV.replace("61", "62")
 

@@ -33,7 +33,9 @@ class PodOptions:
     """
     Attributes:
         image: with tag or digest; its entry point is Python with the platform installed.
-        objects_claim: PersistentVolumeClaim with the object store, mounted read-only.
+        objects_claim: PersistentVolumeClaim with the object store, mounted read-only; not used with `objects_url`.
+        objects_url: bucket with the object store, as in CLINICAL_OBJECTS_URL.
+        objects_secret: AWS_… variables that read the bucket; it may be absent where the pod's identity does.
         database_secret: holds CLINICAL_DATABASE_URL.
         keys_secret: public keys of the signers, for verifying verdicts.
         max_replicas: above `replicas`, an autoscaler adds pods by CPU use.
@@ -44,6 +46,8 @@ class PodOptions:
     replicas: int = 2
     max_replicas: int = 0
     objects_claim: str = "clinical-objects"
+    objects_url: str = ""
+    objects_secret: str = "clinical-objects-read"
     database_secret: str = "clinical-database"
     keys_secret: str = "clinical-public-keys"
     cpu: str = "500m"
@@ -110,11 +114,20 @@ def _metadata(names: Names, cancer: str, digest: str) -> Manifest:
 
 
 def _pod(cancer: str, digest: str, options: PodOptions) -> Manifest:
-    mounts = [
-        {"name": "objects", "mountPath": f"{HOME}/objects", "readOnly": True},
+    mounts: list[Manifest] = [
+        {"name": "objects", "mountPath": f"{HOME}/{'cache' if options.objects_url else 'objects'}"},
         {"name": "keys", "mountPath": f"{HOME}/keys", "readOnly": True},
         {"name": "tmp", "mountPath": "/tmp"},
     ]
+    environment = {"OMP_NUM_THREADS": "1", "TMPDIR": "/tmp"}
+    secrets: list[Manifest] = [{"name": options.database_secret}]
+    objects: Manifest = {"persistentVolumeClaim": {"claimName": options.objects_claim, "readOnly": True}}
+    if options.objects_url:
+        environment["CLINICAL_OBJECTS_URL"] = options.objects_url
+        secrets.append({"name": options.objects_secret, "optional": True})
+        objects = {"emptyDir": {"sizeLimit": "1Gi"}}
+    else:
+        mounts[0]["readOnly"] = True
     container: Manifest = {
         "name": "model",
         "image": options.image,
@@ -123,8 +136,8 @@ def _pod(cancer: str, digest: str, options: PodOptions) -> Manifest:
             *("--cancer", cancer, "--digest", digest, "--home", HOME, "--host", "0.0.0.0"),
             *("--port", str(ANSWERS_PORT), "--copies-port", str(COPIES_PORT)),
         ],
-        "env": [{"name": "OMP_NUM_THREADS", "value": "1"}, {"name": "TMPDIR", "value": "/tmp"}],
-        "envFrom": [{"secretRef": {"name": options.database_secret}}],
+        "env": [{"name": name, "value": value} for name, value in environment.items()],
+        "envFrom": [{"secretRef": secret} for secret in secrets],
         "ports": [
             {"name": "answers", "containerPort": ANSWERS_PORT},
             {"name": "copies", "containerPort": COPIES_PORT},
@@ -157,7 +170,7 @@ def _pod(cancer: str, digest: str, options: PodOptions) -> Manifest:
         },
         "containers": [container],
         "volumes": [
-            {"name": "objects", "persistentVolumeClaim": {"claimName": options.objects_claim, "readOnly": True}},
+            {"name": "objects", **objects},
             {"name": "keys", "secret": {"secretName": options.keys_secret, "defaultMode": 0o440}},
             {"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}},
         ],
