@@ -14,7 +14,8 @@ from clinical_assets.catalog import load_catalog
 from clinical_assets.gates.data_quality import gate as data_quality
 from clinical_assets.gates.data_quality.distances import categorical_drift, numeric_drift
 from clinical_assets.gates.data_quality.drift import domain_auc, leading_features
-from clinical_assets.gates.data_quality.outcome_shift import difference, event_rates, proportion
+from clinical_assets.gates.data_quality.outcome_sanity import proportion
+from clinical_assets.gates.data_quality.outcome_shift import difference, event_rates
 from clinical_assets.gates.data_quality.reference_cohort import Comparison
 from clinical_assets.gates.verdict import Verdict
 from clinical_assets.release import champion_training_frame

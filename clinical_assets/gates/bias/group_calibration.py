@@ -96,8 +96,8 @@ class GroupCalibration:
         return not band[0] <= self.oe <= band[1] and not self.oe_strict[0] <= 1.0 <= self.oe_strict[1]
 
     def flat(self, floor: float) -> bool:
-        """High risks are stated too high and low ones too low, beyond the floor, over all groups together."""
-        return self.slope_strict[1] < floor
+        """High risks are stated too high and low ones too low: below the floor, and over all groups together not 1."""
+        return self.slope < floor and self.slope_strict[1] < 1.0
 
 
 def group_calibration(audit: Audited, policy: BiasPolicy) -> list[GroupCalibration]:

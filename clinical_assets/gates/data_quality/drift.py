@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ from clinical_assets.trials.contract import CohortContract, Column
 GATE = GateName.DATA_QUALITY
 CLASSIFIED = 2000
 """Rows of either side that the domain classifier looks at; an even sample of more."""
+Key = TypeVar("Key")
 TREES, FOLDS, SEED = 60, 3, 20_240_301
 
 
@@ -25,8 +26,9 @@ TREES, FOLDS, SEED = 60, 3, 20_240_301
 def column_drift(case: Case) -> Finding:
     """PSI per column less its expectation, with Jensen-Shannon and Wasserstein distances beside it.
 
-    WARN where the index passes `drift_warn` with a false discovery rate of `drift_level`; BLOCK where the lower limit
-    of a leading feature's index, shared among all columns, passes `drift_block`.
+    WARN where the index passes `drift_warn` with a false discovery rate of `drift_level`; BLOCK where that of a leading
+    feature passes `drift_block` and drift is certain: p, by Holm's method among all columns, below 1 -
+    `block_confidence`.
     """
     from scipy.stats import false_discovery_control
 
@@ -40,7 +42,8 @@ def column_drift(case: Case) -> Finding:
     }
     common: dict[str, Any] = {
         "n": len(facts.train) + len(facts.test),
-        "threshold": f"PSI <= {policy.drift_warn:g}; lower limit <= {policy.drift_block:g} in the leading features",
+        "threshold": f"PSI <= {policy.drift_warn:g}; <= {policy.drift_block:g} in the leading features, where drift "
+        f"is certain at {policy.block_confidence:.1%}",
         "threshold_source": DataQualityPolicy.source("drift_warn"),
         "details": {f"{name}, {where}": vars(drift) for (name, where), drift in found.items()},
     }
@@ -58,13 +61,15 @@ def column_drift(case: Case) -> Finding:
         if chance < policy.drift_level and drift.psi > policy.drift_warn
     }
     leading = leading_features(compared[0].reference, facts.contract, policy.drift_leading_features)
-    level = 1.0 - policy.drift_level / 2.0 / len(found)
+    certain = holm({key: drift.p for key, drift in found.items()}, 1.0 - policy.block_confidence)
     lost = {
-        key: drift for key, drift in drifted.items() if key[0] in leading and drift.at_least(level) > policy.drift_block
+        key: drift
+        for key, drift in drifted.items()
+        if key[0] in leading and key in certain and drift.psi > policy.drift_block
     }
     worst = max(found, key=lambda key: found[key].psi)
     drift = found[worst]
-    lowest = drift.at_least(level)
+    lowest = drift.at_least(1.0 - policy.drift_level / 2.0 / len(found))
     common |= {"value": drift.psi, "interval": (lowest, 2.0 * drift.psi - lowest)}
     common["details"]["leading"] = sorted(leading)
     remedy = "find out what changed (site, assay, inclusion criteria, unit); retrain or widen the contract after review"
@@ -73,6 +78,16 @@ def column_drift(case: Case) -> Finding:
     if drifted:
         return Finding(Verdict.WARN, f"columns have drifted: {_spoken(drifted)}", remedy, **common)
     return Finding(Verdict.PASS, f"no column drifted; the largest index is {drift.psi:.3f} ({worst[0]})", **common)
+
+
+def holm(chances: dict[Key, float], level: float) -> set[Key]:
+    """The hypotheses rejected at a familywise error of `level` (Holm 1979), from their p-values."""
+    rejected: set[Key] = set()
+    for rank, (key, chance) in enumerate(sorted(chances.items(), key=lambda item: item[1])):
+        if chance >= level / (len(chances) - rank):
+            break
+        rejected.add(key)
+    return rejected
 
 
 def column_distance(comparison: Comparison, column: Column, minimum: int) -> Drift | None:

@@ -1,10 +1,11 @@
 """Rows that are equal but for their identifier, against the number that chance alone would give.
 
 In a cohort of few coarse columns two patients may well agree in everything; in one with laboratory values they do
-not. Two ways to put a number to it, of which the more telling counts. By outcome: pairs that agree in all features
+not. Three ways to put a number to it, of which the most telling counts. By outcome: pairs that agree in all features
 and in an outcome that hardly anybody else has (a follow-up time in days; not "alive at the data cut", not a label),
 expected (pairs with equal features) x P(such an outcome is shared). By features: five or more finely measured columns,
-taken as independent of each other. A Poisson tail says whether the pairs found are more than that.
+taken as independent of each other. A Poisson tail says whether the pairs found are more than that. The third, for
+coarse columns, is in `coincidences`.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import pandas as pd
 
 from clinical_assets.trials.contract import CohortContract
 
-CHANCE = 0.01
-"""More pairs than coincidence explains: Poisson tail probability below this."""
+CHANCE, WAYS = 0.01, 3
+"""More pairs than coincidence explains: tail probability below this, shared out among the ways to reckon it."""
 
 RARE = 3
 """Subjects up to which an outcome counts as one that hardly anybody else has."""
@@ -36,7 +37,11 @@ class EqualPairs:
 
     @property
     def beyond_chance(self) -> bool:
-        return self.found > 0 and self.tail < CHANCE
+        return self.found > 0 and self.tail < CHANCE / WAYS
+
+
+def more_telling(first: EqualPairs, second: EqualPairs) -> EqualPairs:
+    return second if second.tail < first.tail else first
 
 
 def pairs_within(frame: pd.DataFrame, contract: CohortContract) -> EqualPairs:
@@ -45,11 +50,11 @@ def pairs_within(frame: pd.DataFrame, contract: CohortContract) -> EqualPairs:
     rare = _rare(outcome, outcome)
     total = len(frame) * (len(frame) - 1) / 2
     return _against_chance(
-        found=_pairs(_joint(features, outcome)),
-        telling=_pairs(_joint(features, outcome)[rare]),
-        alike=_pairs(features),
-        shared=_pairs(outcome[rare]),
-        columns=[_pairs(_six_digits(frame[name].to_numpy(np.float64))) for name in _fine(frame, contract)],
+        found=pairs(_joint(features, outcome)),
+        telling=pairs(_joint(features, outcome)[rare]),
+        alike=pairs(features),
+        shared=pairs(outcome[rare]),
+        columns=[pairs(_six_digits(frame[name].to_numpy(np.float64))) for name in _fine(frame, contract)],
         total=total,
     )
 
@@ -60,14 +65,14 @@ def pairs_between(first: pd.DataFrame, second: pd.DataFrame, contract: CohortCon
     everybody = np.concatenate([oa, ob])
     ra, rb = _rare(oa, everybody), _rare(ob, everybody)
     columns = [
-        _cross(_six_digits(first[name].to_numpy(np.float64)), _six_digits(second[name].to_numpy(np.float64)))
+        crossing_pairs(_six_digits(first[name].to_numpy(np.float64)), _six_digits(second[name].to_numpy(np.float64)))
         for name in _fine(first, contract)
     ]
     return _against_chance(
-        found=_cross(_joint(fa, oa), _joint(fb, ob)),
-        telling=_cross(_joint(fa, oa)[ra], _joint(fb, ob)[rb]),
-        alike=_cross(fa, fb),
-        shared=_cross(oa[ra], ob[rb]),
+        found=crossing_pairs(_joint(fa, oa), _joint(fb, ob)),
+        telling=crossing_pairs(_joint(fa, oa)[ra], _joint(fb, ob)[rb]),
+        alike=crossing_pairs(fa, fb),
+        shared=crossing_pairs(oa[ra], ob[rb]),
         columns=columns,
         total=float(len(first) * len(second)),
     )
@@ -83,19 +88,19 @@ def near_pairs_between(first: pd.DataFrame, second: pd.DataFrame, contract: Coho
     dated = ["index_date"] if contract.index_date.kind == "calendar" else []
     if not names:
         return EqualPairs(0, 0.0, 1.0)
-    ia, ib = _hash(first[names + dated]), _hash(second[names + dated])
+    ia, ib = row_keys(first[names + dated]), row_keys(second[names + dated])
     (_, oa), (_, ob) = fingerprints(first, contract), fingerprints(second, contract)
     everybody = np.concatenate([oa, ob])
     ra, rb = _rare(oa, everybody), _rare(ob, everybody)
-    telling = _cross(_joint(ia, oa)[ra], _joint(ib, ob)[rb])
+    telling = crossing_pairs(_joint(ia, oa)[ra], _joint(ib, ob)[rb])
     total = float(len(first) * len(second))
-    return _against_chance(telling, telling, _cross(ia, ib), _cross(oa[ra], ob[rb]), [], total)
+    return _against_chance(telling, telling, crossing_pairs(ia, ib), crossing_pairs(oa[ra], ob[rb]), [], total)
 
 
 def expected_equal_pairs(frame: pd.DataFrame, contract: CohortContract) -> float:
     """Pairs of rows equal in all features that chance makes if the features are independent of each other."""
     n = len(frame)
-    alike = [_pairs(_hash(frame[[column.name]])) for column in contract.attributes]
+    alike = [pairs(row_keys(frame[[column.name]])) for column in contract.attributes]
     total = n * (n - 1) / 2
     return total * float(np.prod([count / total for count in alike])) if total else 0.0
 
@@ -130,10 +135,13 @@ def _fine(frame: pd.DataFrame, contract: CohortContract) -> list[str]:
 
 def fingerprints(frame: pd.DataFrame, contract: CohortContract) -> tuple[np.ndarray, np.ndarray]:
     """(n,) hashes of the features and of the outcome; numbers are compared to six significant digits."""
-    return _hash(frame[[column.name for column in contract.attributes]]), _hash(frame[list(contract.outcome_names)])
+    return row_keys(frame[[column.name for column in contract.attributes]]), row_keys(
+        frame[list(contract.outcome_names)]
+    )
 
 
-def _hash(columns: pd.DataFrame) -> np.ndarray:
+def row_keys(columns: pd.DataFrame) -> np.ndarray:
+    """(n,) hash of each row; numbers count to six significant digits."""
     coarse = columns.copy()
     for name in columns.columns:
         if pd.api.types.is_numeric_dtype(columns[name]):
@@ -153,12 +161,14 @@ def _joint(features: np.ndarray, outcome: np.ndarray) -> np.ndarray:
     return features ^ (outcome * np.uint64(0x9E3779B97F4A7C15))
 
 
-def _pairs(keys: np.ndarray) -> int:
+def pairs(keys: np.ndarray) -> int:
+    """Pairs of equal keys."""
     counts = np.unique(keys, return_counts=True)[1].astype(np.int64)
     return int((counts * (counts - 1) // 2).sum())
 
 
-def _cross(first: np.ndarray, second: np.ndarray) -> int:
+def crossing_pairs(first: np.ndarray, second: np.ndarray) -> int:
+    """Pairs of equal keys, one from each."""
     left, right = np.unique(first, return_counts=True), np.unique(second, return_counts=True)
     _, at_left, at_right = np.intersect1d(left[0], right[0], assume_unique=True, return_indices=True)
     return int((left[1][at_left].astype(np.int64) * right[1][at_right]).sum())

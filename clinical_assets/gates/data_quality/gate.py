@@ -14,6 +14,7 @@ from clinical_assets.gates.checks import Case, Finding, check, run_gate
 from clinical_assets.gates.data_quality import (  # noqa: F401 - registers the checks of these themes
     category_changes,
     cdisc_core,
+    coincidences,
     column_sanity,
     conflicting_outcomes,
     dates,
@@ -23,7 +24,12 @@ from clinical_assets.gates.data_quality import (  # noqa: F401 - registers the c
     unit_conversion,
 )
 from clinical_assets.gates.data_quality.deviations import deviations
-from clinical_assets.gates.data_quality.duplicates import near_pairs_between, pairs_between, pairs_within
+from clinical_assets.gates.data_quality.duplicates import (
+    more_telling,
+    near_pairs_between,
+    pairs_between,
+    pairs_within,
+)
 from clinical_assets.gates.data_quality.outcome_sanity import binary_outcome, survival_outcome
 from clinical_assets.gates.data_quality.reference_cohort import comparisons
 from clinical_assets.gates.facts import ReleaseFacts
@@ -114,6 +120,7 @@ def duplicates(case: Case) -> Finding:
         for side, frame in (("train", facts.train), ("test", facts.test))
     }
     test, train = pairs_within(facts.test, facts.contract), pairs_within(facts.train, facts.contract)
+    test = more_telling(test, coincidences.inside_test(facts.train, facts.test, facts.contract))
     common: dict[str, Any] = {
         "value": float(test.found),
         "n": len(facts.train) + len(facts.test),
@@ -151,7 +158,10 @@ def split_overlap(case: Case) -> Finding:
     """
     facts = case.facts
     same_id = len(set(facts.train["subject_id"]) & set(facts.test["subject_id"]))
-    same_row = pairs_between(facts.train, facts.test, facts.contract)
+    same_row = more_telling(
+        pairs_between(facts.train, facts.test, facts.contract),
+        coincidences.across(facts.train, facts.test, facts.contract),
+    )
     same_person = near_pairs_between(facts.train, facts.test, facts.contract)
     common: dict[str, Any] = {
         "value": float(max(same_id, same_row.found)),

@@ -10,17 +10,22 @@ import pandas as pd
 
 from clinical_assets.foundation.clock import SECONDS_PER_DAY
 from clinical_assets.gates.checks import Case, Finding
+from clinical_assets.gates.data_quality.reference_cohort import comparisons
+from clinical_assets.gates.data_quality.unit_conversion import follow_up_converted
 from clinical_assets.gates.thresholds import DataQualityPolicy
 from clinical_assets.gates.verdict import Verdict
-from clinical_assets.trials.contract import CohortContract
+from clinical_assets.trials.contract import CohortContract, Endpoint
 
+Rate = tuple[float, tuple[float, float]]
+"""An event probability and its interval."""
 MIN_PER_ARM = 10
 """Subjects with, and without, an event below which rates and orderings say nothing."""
 REMEDY = "check the coding of the outcome (ADaM: CNSR = 0 means event), its time unit and the data cut"
 
 
 def survival_outcome(case: Case) -> Finding:
-    """Structure, then the polarity of the event indicator, then 1 - Kaplan-Meier at the horizon against the band."""
+    """Structure, polarity of the event indicator, unit of the times, then 1 - Kaplan-Meier at the horizon against the
+    band: of everybody, and of either side alone, because a new extract may differ alone."""
     facts, policy = case.facts, case.policy.data_quality
     frame = pd.concat([facts.train, facts.test], ignore_index=True)
     endpoint = facts.contract.endpoint
@@ -35,7 +40,7 @@ def survival_outcome(case: Case) -> Finding:
         return Finding(Verdict.INCONCLUSIVE, f"{int(had.sum())} events cannot show the event rate", REMEDY, **common)
     risk, interval = kaplan_meier_risk(time, had, horizon)
     common |= {"value": risk, "interval": interval}
-    sides = (("", frame), ("in train, ", facts.train), ("in test, ", facts.test))  # a new extract may differ alone
+    sides = (("", frame), ("in train, ", facts.train), ("in test, ", facts.test))
     exchanged = ""
     for where, side in sides:
         times, events = side["time"].to_numpy(float), side["event"].to_numpy(float) == 1
@@ -47,6 +52,9 @@ def survival_outcome(case: Case) -> Finding:
     if exchanged:
         common["threshold_source"] = DataQualityPolicy.source("polarity_floor")
         return Finding(Verdict.BLOCK, f"{exchanged}: the censoring indicator looks exchanged", REMEDY, **common)
+    converted = [hit for comparison in comparisons(case) for hit in follow_up_converted(comparison, policy)]
+    if converted:
+        return Finding(Verdict.BLOCK, "; ".join(map(str, converted)), REMEDY, **common)
     off_protocol = _median_off(time, had, policy)
     if off_protocol:
         common["threshold_source"] = DataQualityPolicy.source("protocol_median_days")
@@ -55,7 +63,12 @@ def survival_outcome(case: Case) -> Finding:
         return Finding(
             Verdict.INCONCLUSIVE, "nobody was followed up to the horizon", "shorten the horizon or wait", **common
         )
-    return _in_band(risk, interval, endpoint.event_rate_band, common)
+    rates = {
+        where: rate
+        for where, side in sides[1:]
+        if (rate := event_rate(side, endpoint, 1.0 - (1.0 - policy.block_confidence) / 2.0)) is not None
+    }
+    return _in_band(risk, interval, endpoint.event_rate_band, rates, common)
 
 
 def _exchanged(
@@ -93,13 +106,15 @@ def ordering_error(probability: float, events: int, censored: int) -> float:
     return float(np.sqrt(spread / (events * censored)))
 
 
-def kaplan_meier_risk(time: np.ndarray, event: np.ndarray, horizon: float) -> tuple[float, tuple[float, float]]:
-    """1 - S(horizon) with its 95 % interval (Greenwood's variance, log-log scale)."""
+def kaplan_meier_risk(
+    time: np.ndarray, event: np.ndarray, horizon: float, level: float = 0.95
+) -> tuple[float, tuple[float, float]]:
+    """1 - S(horizon) with its interval (Greenwood's variance, log-log scale)."""
     import greenwood
 
     followed = np.minimum(time, horizon)
     had = (event & (time <= horizon)).astype(int)
-    curve = greenwood.KaplanMeier(conf_type="log-log").fit(greenwood.Surv(followed, event=had))
+    curve = greenwood.KaplanMeier(conf_type="log-log", conf_level=level).fit(greenwood.Surv(followed, event=had))
     last = np.flatnonzero(np.isfinite(curve.conf_low_))[-1]
     return 1.0 - float(curve.survival_[-1]), (1.0 - float(curve.conf_high_[last]), 1.0 - float(curve.conf_low_[last]))
 
@@ -143,10 +158,54 @@ def binary_outcome(case: Case) -> Finding:
     interval = binomtest(positive, len(frame)).proportion_ci(method="wilson")
     common |= {"value": positive / len(frame), "interval": (float(interval.low), float(interval.high))}
     band = case.facts.contract.endpoint.event_rate_band
-    return _in_band(positive / len(frame), common["interval"], band, common)
+    level = 1.0 - (1.0 - case.policy.data_quality.block_confidence) / 2.0
+    rates = {
+        where: side
+        for where, rows in (("in train, ", case.facts.train), ("in test, ", case.facts.test))
+        if (side := event_rate(rows, case.facts.contract.endpoint, level)) is not None
+    }
+    return _in_band(positive / len(frame), common["interval"], band, rates, common)
 
 
-def _in_band(rate: float, interval: tuple[float, float], band: tuple[float, float], common: dict[str, Any]) -> Finding:
+def event_rate(frame: pd.DataFrame, endpoint: Endpoint, level: float, horizon: float | None = None) -> Rate | None:
+    """Probability of the event by `horizon` (default: the endpoint's), with its interval; None: too few patients.
+
+    By Kaplan-Meier; for a label, and where nearly everybody or nobody had the event, the share among those whose
+    outcome is known, with Wilson's interval.
+    """
+    if endpoint.kind == "binary":
+        had, seen = frame["label"] == 1, pd.Series(True, index=frame.index)
+    else:
+        horizon = float(endpoint.horizon_days or 0.0) if horizon is None else horizon
+        had = (frame["event"] == 1) & (frame["time"] <= horizon)
+        seen = had | (frame["time"] >= horizon)
+    if seen.sum() < 2 * MIN_PER_ARM:
+        return None
+    if endpoint.kind == "survival" and min(had.sum(), (~had).sum()) >= MIN_PER_ARM:
+        assert horizon is not None
+        return kaplan_meier_risk(frame["time"].to_numpy(float), frame["event"].to_numpy() == 1, horizon, level)
+    return proportion(int(had.sum()), int(seen.sum()), level)
+
+
+def proportion(count: int, n: int, level: float = 0.95) -> Rate:
+    """A share with Wilson's interval."""
+    from scipy.stats import binomtest
+
+    interval = binomtest(count, n).proportion_ci(confidence_level=level, method="wilson")
+    return count / n, (float(interval.low), float(interval.high))
+
+
+def _in_band(
+    rate: float,
+    interval: tuple[float, float],
+    band: tuple[float, float],
+    sides: dict[str, Rate],
+    common: dict[str, Any],
+) -> Finding:
+    for where, (own, (low, high)) in sides.items():
+        if low > band[1] or high < band[0]:
+            text = f"{where}event probability {own:.3f} is outside the declared band"
+            return Finding(Verdict.BLOCK, text, REMEDY, **common)
     if band[0] <= rate <= band[1]:
         return Finding(Verdict.PASS, f"event probability {rate:.3f} lies in the declared band", **common)
     if interval[0] > band[1] or interval[1] < band[0]:

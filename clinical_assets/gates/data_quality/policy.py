@@ -52,6 +52,13 @@ class DataQualityPolicy(Thresholds):
         gt=0,
         lt=0.05,
     )
+    block_confidence: float = threshold(
+        0.999,
+        "one clean release in a thousand, whatever its size",
+        "joint confidence, over the columns and sides that one check looks at, of the drift that blocks",
+        gt=0.9,
+        lt=1,
+    )
     drift_min_n: int = threshold(
         50,
         "below it the population stability index of ten bins is mostly noise: its expectation under no drift is .36",
@@ -62,7 +69,7 @@ class DataQualityPolicy(Thresholds):
         0.2, "population stability index: .2 (deepchecks; evidently .1)", "drift of a column from which to warn", gt=0
     )
     drift_block: float = threshold(
-        0.4, "twice the warning", "drift of a leading feature whose lower limit blocks beyond it", gt=0
+        0.4, "twice the warning", "drift of a leading feature beyond which certain drift blocks", gt=0
     )
     drift_leading_features: int = threshold(
         10, "the features that carry the model", "features most associated with the outcome, which can block", ge=1
@@ -80,7 +87,7 @@ class DataQualityPolicy(Thresholds):
     outcome_shift: float = threshold(
         0.15,
         "deepchecks LabelDrift .15",
-        "difference in event probability from which to warn, and which its interval must exceed to block",
+        "difference in event probability from which to warn, and beyond which a certain difference blocks",
         gt=0,
         lt=1,
     )

@@ -66,6 +66,22 @@ class WrongUnit:
         )
 
 
+@dataclass(frozen=True)
+class Quantity:
+    """A column's name and unit."""
+
+    name: str
+    unit: str | None
+
+
+def follow_up_converted(comparison: Comparison, policy: DataQualityPolicy) -> Iterator[WrongUnit]:
+    """Follow-up times that are those of the reference in another unit of time."""
+    reference, current = (measured(frame, "time") for frame in (comparison.reference, comparison.current))
+    if min(len(reference), len(current)) >= MIN_ROWS:
+        times = Quantity("follow-up", "day")
+        yield from _shifted(times, reference, current, comparison, policy, policy.coincidence)
+
+
 def conversions(unit: str | None) -> dict[str, float]:
     """Conversion factors, all above 1, by which a column of this unit may be wrong in either direction."""
     return _FAMILIES.get(unit or "", DECIMAL)
@@ -143,7 +159,7 @@ def _by_range(column: Column, values: np.ndarray, side: str, policy: DataQuality
 
 
 def _shifted(
-    column: Column,
+    column: Column | Quantity,
     reference: np.ndarray,
     current: np.ndarray,
     comparison: Comparison,
@@ -215,7 +231,7 @@ def _apart(column: Column, values: np.ndarray, policy: DataQualityPolicy) -> Ite
             return
 
 
-def _both_ways(column: Column) -> Iterator[tuple[str, float]]:
+def _both_ways(column: Column | Quantity) -> Iterator[tuple[str, float]]:
     for name, factor in conversions(column.unit).items():
         yield name, factor
         yield name, 1.0 / factor

@@ -24,7 +24,7 @@ REMEDY = "recalibrate on out-of-fold predictions, and look for a shift in the ev
 
 @check(GateName.PERFORMANCE, "MP5", "Calibration at the horizon", "observed / expected")
 def calibration(case: Case) -> Finding:
-    """O/E and slope block, imprecision and ICI warn. Out of fold counts only where recalibration was nested."""
+    """O/E, slope and a shift of the odds block, imprecision and ICI warn. Out of fold counts only where nested."""
     policy, measured = case.policy.performance, case.once(measure)
     found = [(one.evidence, _finding(one, policy)) for one in measured]
     return combined(case, found, _against(case, measured), REMEDY)
@@ -34,13 +34,19 @@ def _against(case: Case, measured: tuple[Measured, ...]) -> str:
     """What speaks against the model in a joint interval, in words."""
     policy = case.policy.performance
     levels, spreads = pooled([one.level for one in measured]), pooled([one.spread for one in measured])
-    looks, confidence = len(levels) + len(spreads), policy.block_confidence
+    shifts = pooled([one.shift for one in measured if one.shift is not None])
+    looks, confidence = len(levels) + len(spreads) + len(shifts), policy.block_confidence
     low, high = np.log(policy.observed_expected)
     wrong = evidence_below(levels, 0.0, float(low), confidence, looks) or evidence_above(
         levels, 0.0, float(high), confidence, looks
     )
     if wrong is not None:
         return f"O/E {np.exp(wrong.value):.2f} on {wrong.name}: the level of risk is wrong"
+    moved = evidence_below(shifts, 0.0, policy.citl[0], confidence, looks) or evidence_above(
+        shifts, 0.0, policy.citl[1], confidence, looks
+    )
+    if moved is not None:
+        return f"odds are off by a factor of {np.exp(-moved.value):.2f} on {moved.name}: the level of risk is wrong"
     flat = evidence_below(spreads, 1.0, policy.slope[0], confidence, looks)
     if flat is not None:
         text = f"slope {flat.value:.2f} on {flat.name}"

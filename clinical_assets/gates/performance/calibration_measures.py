@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import expit
 
 from clinical_assets.gates.checks import Case
 from clinical_assets.gates.performance.calibration_error import level_error
 from clinical_assets.gates.performance.evidence import TEST, Evidence, judged_sets
 from clinical_assets.gates.performance.simultaneous import Estimate
+from clinical_assets.modeling.calibration import to_link
 from clinical_assets.modeling.likelihood import ConvergenceError
 from clinical_assets.modeling.metrics.bootstrap import Interval, risk_replicates
 from clinical_assets.modeling.metrics.calibration import HorizonCalibration, calibration_at_horizon, slope_error
@@ -20,7 +22,8 @@ _NORMAL = 1.959963984540054
 
 @dataclass(frozen=True)
 class Measured:
-    """What one set says. `ratio` and `slope` with 95 % intervals; `level` is log O/E, `spread` the slope."""
+    """What one set says. `ratio` and `slope` with 95 % intervals; `level` is log O/E, `spread` the slope, `shift` the
+    calibration in the large of a label: risks near 0 and 1 hardly move O/E, however far off they are as odds."""
 
     evidence: Evidence
     at: HorizonCalibration
@@ -28,6 +31,7 @@ class Measured:
     slope: tuple[float, float]
     level: Estimate
     spread: Estimate
+    shift: Estimate | None = None
 
 
 def measure(case: Case) -> tuple[Measured, ...]:
@@ -64,4 +68,19 @@ def _measured(case: Case, evidence: Evidence) -> Measured:
         slope=(at.slope - _NORMAL * spread, at.slope + _NORMAL * spread),
         level=Estimate(evidence.name, float(np.log(at.oe)) if at.oe > 0 else float("nan"), error, fewest),
         spread=Estimate(evidence.name, at.slope, spread if judged else float("nan"), fewest),
+        shift=_shift(evidence, at.citl, len(facts.train), fewest) if evidence.outcomes.kind == "binary" else None,
     )
+
+
+def _shift(evidence: Evidence, citl: float, trained: int, fewest: int) -> Estimate:
+    """Calibration in the large with its sandwich error, not below that of the likelihood; in the test split also for
+    the intercept having been learned from `trained` patients."""
+    risk = expit(to_link(evidence.risk, "logit") + citl)
+    information = float(np.sum(risk * (1.0 - risk)))
+    if not information > 0.0:
+        return Estimate(evidence.name, citl, float("nan"), fewest)
+    residual = evidence.outcomes.flag - risk
+    error = float(np.sqrt(max(residual @ residual, information))) / information
+    if evidence.name == TEST:
+        error *= float(np.sqrt(1.0 + len(risk) / trained))
+    return Estimate(evidence.name, citl, error, fewest)

@@ -64,6 +64,11 @@ class PerformancePolicy(Thresholds):
         "general knowledge; measured .98-1.01 on clean against 1.36-1.41 on overconfident models",
         "accepted O/E",
     )
+    citl: tuple[float, float] = threshold(
+        (-0.5, 0.5),
+        "the accepted O/E on the logit scale: .8 at a prevalence of one half is a shift by .51",
+        "accepted calibration in the large of a label's risks: their shift on the logit scale",
+    )
     slope: tuple[float, float] = threshold(
         (0.8, 1.2),
         "general knowledge (Van Calster et al. 2019, the Achilles heel of predictive analytics)",
@@ -247,6 +252,8 @@ class PerformancePolicy(Thresholds):
             low, high = getattr(self, name)
             if not 0 < low < 1 < high:
                 raise ValueError(f"performance.{name}: ({low}, {high}) must enclose 1, low end first and positive")
+        if not self.citl[0] < 0.0 < self.citl[1]:
+            raise ValueError(f"performance.citl: {self.citl} must enclose 0, low end first")
         if self.leak_warn > self.leak_block:
             raise ValueError("performance.leak_warn must not exceed performance.leak_block")
         if not self.leak_quantiles or any(not 0 < quantile < 1 for quantile in self.leak_quantiles):
