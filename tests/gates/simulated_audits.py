@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
 
-from clinical_assets.gates.bias.group_audit import Audited, audited, calibrated
+from clinical_assets.gates.bias.group_audit import Audited, audited, calibrated, reference_risk
 from clinical_assets.gates.checks import REGISTER, Case
 from clinical_assets.gates.policy import GatePolicy
 from clinical_assets.gates.verdict import Verdict
@@ -62,7 +62,7 @@ def case_of(audit: Audited, threshold: float, policy: GatePolicy) -> Case:
     """What the checks that compare groups need of a release."""
     endpoint = SimpleNamespace(kind=audit.outcomes.kind, decision_threshold=threshold, horizon_days=audit.horizon)
     facts: Any = SimpleNamespace(contract=SimpleNamespace(endpoint=endpoint))
-    return Case(facts, policy, _shared={audited: audit, calibrated: audit})
+    return Case(facts, policy, _shared={audited: audit, calibrated: audit, reference_risk: None})
 
 
 def blocked(audit: Audited, threshold: float, policy: GatePolicy) -> set[str]:

@@ -128,6 +128,17 @@ def tested(case: Case) -> Audited:
     return _gathered(case, False)
 
 
+def reference_risk(case: Case) -> np.ndarray | None:
+    """(n,) risks of the reference model for the patients of `calibrated`; None where it did not score them all."""
+    facts = case.facts
+    parts = [(facts.test, facts.reference_pred)]
+    if facts.oof is not None and facts.oof.nested:
+        if facts.reference_oof is None:
+            return None
+        parts.append((facts.train, facts.reference_oof))
+    return np.concatenate([aligned(rows, predictions).risk for rows, predictions in parts])
+
+
 def _gathered(case: Case, with_train: bool) -> Audited:
     facts = case.facts
     parts = [(facts.test, facts.test_pred)]

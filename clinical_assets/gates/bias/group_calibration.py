@@ -7,7 +7,7 @@ follows the tail of a count where the log scale does not. The slope's labels are
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from clinical_assets.gates.bias.group_audit import (
     listed,
     multiplicity,
     quantiles,
+    reference_risk,
     small_groups,
     wald,
 )
@@ -84,6 +85,7 @@ class GroupCalibration:
     slope: float
     slope_interval: tuple[float, float]
     slope_strict: tuple[float, float]
+    reference_slope: float = float("nan")
 
     def __str__(self) -> str:
         return (
@@ -96,15 +98,33 @@ class GroupCalibration:
         return not band[0] <= self.oe <= band[1] and not self.oe_strict[0] <= 1.0 <= self.oe_strict[1]
 
     def flat(self, floor: float) -> bool:
-        """High risks are stated too high and low ones too low: below the floor, and over all groups together not 1."""
-        return self.slope < floor and self.slope_strict[1] < 1.0
+        """High risks are stated too high and low ones too low, over all groups together: beyond the floor; or below it,
+        not 1, and less than the slope of the reference model in the same patients, whom chance moves alike."""
+        highest = self.slope_strict[1]
+        return highest < floor or (self.slope < floor and highest < min(1.0, self.reference_slope))
 
 
-def group_calibration(audit: Audited, policy: BiasPolicy) -> list[GroupCalibration]:
-    """Every group with enough events; each is looked at twice, for level and for spread."""
+def group_calibration(
+    audit: Audited, policy: BiasPolicy, reference: np.ndarray | None = None
+) -> list[GroupCalibration]:
+    """Every group with enough events; each is looked at twice, for level and for spread.
+
+    reference: (n,) risks of the reference model for the same patients.
+    """
     groups = judged_groups(audit, policy)
     z = quantiles(policy, 2 * len(groups))
-    return [_calibration(audit, group, z) for group in groups]
+    found = [_calibration(audit, group, z) for group in groups]
+    if reference is None:
+        return found
+    return [
+        replace(
+            row,
+            reference_slope=calibration_slope(
+                audit.outcomes.take(group.inside), reference[group.inside], audit.horizon
+            )[1],
+        )
+        for row, group in zip(found, groups, strict=True)
+    ]
 
 
 def _calibration(audit: Audited, group: Group, z: tuple[float, float]) -> GroupCalibration:
@@ -132,7 +152,7 @@ def calibration_slope(outcomes: Outcomes, risk: np.ndarray, horizon: float | Non
 def calibration_by_group(case: Case) -> Finding:
     """BLOCK, over all groups together: O/E of a group outside the band and not 1, or its slope below the floor."""
     policy, audit = case.policy.bias, case.once(calibrated)
-    small, found = small_groups(audit, policy), group_calibration(audit, policy)
+    small, found = small_groups(audit, policy), group_calibration(audit, policy, case.once(reference_risk))
     band = policy.observed_expected
     common: dict[str, Any] = {
         "n": len(audit.risk),

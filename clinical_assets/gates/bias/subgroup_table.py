@@ -18,6 +18,7 @@ from clinical_assets.gates.bias.group_audit import (
     audited,
     calibrated,
     quantile,
+    reference_risk,
     wald,
 )
 from clinical_assets.gates.bias.group_calibration import INTERVAL as CALIBRATION
@@ -235,7 +236,7 @@ def _judged(
             keep(metric, gap, gap.others, False, differs(gap, bias.error_rate_margin))
     for gap in share_gaps(audit.unweighted(), np.ones(len(acted), dtype=bool), acted, bias):
         keep("share flagged", gap, gap.others, False, differs(gap, 1.0 - bias.selection_ratio))
-    for row in group_calibration(at_level, bias):
+    for row in group_calibration(at_level, bias, case.once(reference_risk)):
         low, high = bias.observed_expected
         keep("observed / expected", row, 1.0, row.wrong_level(bias.observed_expected), not low <= row.oe <= high)
         keep("calibration slope", row, 1.0, row.flat(bias.slope_floor), not row.slope >= bias.slope_floor)

@@ -16,6 +16,8 @@ from clinical_assets.trials.contract import CohortContract
 GATE = GateName.DATA_QUALITY
 MIN_ROWS = 30
 """Rows below which numbers in a row are no numbering."""
+UNEVEN = 0.01
+"""Probability below which gaps in a numbering are not even."""
 NUMBERED = 0.99
 """Share of distinct values, rank correlation, and filling of the range from which a column counts as numbering."""
 
@@ -24,8 +26,8 @@ NUMBERED = 0.99
 def meaningless_columns(case: Case) -> Finding:
     """Features with one value, features that number or name the rows, and an identifier that tells the outcome.
 
-    Identifiers that number the rows without a gap only say in which order the source was published, and warn; others
-    are given before the outcome, and block.
+    Identifiers that number a list, of which these patients are an even draw, only say in which order the source was
+    published, and warn; others are given before the outcome, and block.
     """
     facts, policy = case.facts, case.policy.data_quality
     frame = pd.concat([facts.train, facts.test], ignore_index=True)
@@ -70,7 +72,7 @@ def meaningless_columns(case: Case) -> Finding:
     common |= {"value": auc, "interval": interval}
     text = f"the order of the identifiers tells the outcome (AUC {auc:.2f})"
     remedy = "keep identifiers and row order away from every model input; ask how the numbers were given"
-    if interval[0] > policy.identifier_auc_block and not _dense(_identifier_order(frame["subject_id"])):
+    if interval[0] > policy.identifier_auc_block and not _from_a_list(_identifier_order(frame["subject_id"])):
         return Finding(Verdict.BLOCK, text, remedy, **common)
     if interval[0] > policy.identifier_auc_warn:
         return Finding(Verdict.WARN, f"{text}: the source may be sorted by it", remedy, **common)
@@ -111,6 +113,17 @@ def _numbers_rows(frame: pd.DataFrame, name: str) -> str:
 def _dense(numbers: np.ndarray | None) -> bool:
     """Whether the numbers fill their range, give or take a tenth that was left out."""
     return numbers is not None and len(numbers) >= 0.9 * (np.ptp(numbers) + 1)
+
+
+def _from_a_list(numbers: np.ndarray | None) -> bool:
+    """Whether the numbers are those of a list or an even draw of half of it or more: they fill their range, and what
+    is missing is missing evenly (Kolmogorov and Smirnov's test against the uniform distribution)."""
+    from scipy.stats import kstest
+
+    if numbers is None or len(numbers) < 0.5 * (np.ptp(numbers) + 1):
+        return False
+    place = (numbers - numbers.min() + 0.5) / (np.ptp(numbers) + 1)
+    return bool(kstest(place, "uniform").pvalue > UNEVEN)
 
 
 def identifier_auc(frame: pd.DataFrame, contract: CohortContract) -> tuple[float, tuple[float, float]] | None:

@@ -7,13 +7,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from clinical_assets.gates.checks import Case, Finding, check
 from clinical_assets.gates.facts import Predictions, ReleaseFacts
 from clinical_assets.gates.performance.discrimination import all_pairs, difference, plain, reference_of
 from clinical_assets.gates.performance.evidence import TEST, Evidence, bounds, judged_sets, too_few
 from clinical_assets.gates.performance.policy import PerformancePolicy
-from clinical_assets.gates.performance.simultaneous import evidence_below, pooled
+from clinical_assets.gates.performance.simultaneous import Estimate, evidence_below, pooled
 from clinical_assets.gates.verdict import GateName, Verdict
+from clinical_assets.modeling.curves import horizon_labels
 
 GATE = GateName.PERFORMANCE
 SHADOW = "compare both models in shadow: the paired evidence there decides"
@@ -31,16 +34,19 @@ def non_inferiority(case: Case) -> Finding:
 def not_inferior(case: Case, sets: list[tuple[Evidence, Predictions]], name: str, level: float) -> Finding:
     """The candidate against another model, called `name`, on each set; intervals at `level`.
 
-    PASS: one set shows that no more than the margin is lost. BLOCK: more than the margin is lost in the estimate, and
-    the joint interval over all sets excludes that nothing is. Else INCONCLUSIVE: shadow decides.
+    PASS: one set shows that no more than the margin is lost. BLOCK: more than the margin is lost in the estimate, of
+    concordance or of skill, and the joint interval over all sets excludes that nothing is. Else INCONCLUSIVE: shadow
+    decides. Skill is asked too because concordance, being made of ranks, is slow to tell two models apart (Pepe et al.
+    2013, Vickers et al. 2011).
     """
     if not sets:
         return too_few(case)
     policy = case.policy.performance
-    found, losses = [], []
+    found, losses, skills = [], [], []
     for evidence, other in sets:
         gain = difference(evidence, case.once(all_pairs)[evidence.name], other, policy, level)
         losses.append(plain(evidence, gain))
+        skills.append(skill_gain(evidence, other, case.facts.contract.endpoint.horizon_days))
         common: dict[str, Any] = {
             "value": gain.estimate,
             "interval": bounds(gain),
@@ -65,12 +71,29 @@ def not_inferior(case: Case, sets: list[tuple[Evidence, Predictions]], name: str
         else:
             reason = f"{text}: neither non-inferior nor inferior at {policy.non_inferiority_margin:g}"
             found.append(Finding(Verdict.INCONCLUSIVE, reason, SHADOW, **common))
-    joint = pooled(losses)
-    worse = evidence_below(joint, 0.0, -policy.non_inferiority_margin, policy.block_confidence, len(joint))
-    if worse is not None:
-        reason = f"{worse.value:+.3f} against {name} on {worse.name}: inferior; {found[0].reason}"
+    ranks, forecasts = pooled(losses), pooled(skills)
+    looks, margin = len(ranks) + len(forecasts), policy.non_inferiority_margin
+    for what, joint in (("", ranks), (" in skill", forecasts)):
+        worse = evidence_below(joint, 0.0, -margin, policy.block_confidence, looks)
+        if worse is None:
+            continue
+        reason = f"{worse.value:+.3f}{what} against {name} on {worse.name}: inferior; {found[0].reason}"
         return replace(found[0], verdict=Verdict.BLOCK, reason=reason, remedy=f"keep {name}")
     return next((one for one in found if one.verdict is Verdict.PASS), found[0])
+
+
+def skill_gain(evidence: Evidence, other: Predictions, horizon: float | None) -> Estimate:
+    """Difference of the Brier skills at the horizon, candidate minus other: squared errors weighted for censoring, in
+    units of the error of giving everyone the observed risk. Its error is that of the mean of paired differences."""
+    labels = horizon_labels(evidence.outcomes, horizon or 0.0)
+    observed = float(np.sum(labels.weight * labels.label) / labels.weight.sum())
+    nothing = observed * (1.0 - observed) * float(labels.weight.mean())
+    own, theirs = (labels.weight * (labels.label - risk) ** 2 for risk in (evidence.risk, evidence.of(other)))
+    if not nothing > 0.0:
+        return Estimate(evidence.name, float("nan"), float("nan"), evidence.events)
+    gain = (theirs - own) / nothing
+    error = float(np.std(gain, ddof=1) / np.sqrt(len(gain)))
+    return Estimate(evidence.name, float(gain.mean()), error, evidence.events)
 
 
 def _comparator(facts: ReleaseFacts, evidence: Evidence) -> Predictions | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice, product
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,9 @@ FEWEST_PLAIN_ROWS = 10
 
 FEWEST_VALUES = 20
 """Length and distinct values from which an array can be recognised as a column."""
+
+MOST_COLUMNS, MOST_ASSIGNMENTS = 4, 64
+"""Columns of an array that are looked for among the cohort's, and ways to assign them."""
 
 LARGEST = 20_000_000
 MOST_PATIENTS = 200_000
@@ -73,7 +77,7 @@ class CohortTraces:
     def found_in(self, array: np.ndarray) -> str:
         """What of the cohort is in the array, in words; empty when nothing is."""
         filled = _filled(array)
-        return self._rows_in(filled) or self._column_in(filled)
+        return self._rows_in(filled) or self._column_in(filled) or self._part_in(filled)
 
     def one_each(self, array: np.ndarray) -> bool:
         """As many values as a split has patients, in no order: something was stored for each of them."""
@@ -114,6 +118,44 @@ class CohortTraces:
                 if (in_order or same) and not (_monotone(vector) and len(np.unique(vector)) == len(vector)):
                     return f"{len(vector)} values that equal a column of the cohort"
         return ""
+
+    def _part_in(self, array: np.ndarray) -> str:
+        """Some columns of patients, in any order: nine rows in ten agree with a patient's in the two to four columns
+        that tell most, and no more than half do once the columns are shifted against each other.
+        """
+        if array.ndim != 2 or array.size > LARGEST:
+            return ""
+        for rows in (array, array.T):
+            if len(rows) < FEWEST_PLAIN_ROWS or not 2 <= rows.shape[1] <= 1000:
+                continue
+            kept = sorted(range(rows.shape[1]), key=lambda place: -len(np.unique(rows[:, place])))[:MOST_COLUMNS]
+            told = rows[:, kept]
+            if len(np.unique(told, axis=0)) < FEWEST_PLAIN_ROWS:
+                continue
+            shifted = np.column_stack([np.roll(told[:, place], place) for place in range(told.shape[1])])
+            for layout in self.layouts:
+                for columns in _assignments(told, layout.values):
+                    known = np.unique(_keys(layout.values[:, columns]))
+                    width = len(columns)
+                    same, by_chance = (np.isin(_keys(part[:, :width]), known).mean() for part in (told, shifted))
+                    if same >= 0.9 and by_chance <= 0.5:
+                        return f"{round(same * len(rows))} rows that equal patients in {width} columns"
+        return ""
+
+
+def _assignments(rows: np.ndarray, values: np.ndarray) -> Iterator[list[int]]:
+    """Which columns of `values` the columns of `rows` may be: those that hold all their values, most told first."""
+    single = values.astype(np.float32)
+    candidates = []
+    for column in rows.T.astype(np.float32):
+        holding = [place for place in range(single.shape[1]) if np.isin(column, single[:, place]).mean() >= 0.95]
+        if not holding:
+            break
+        candidates.append(holding)
+    if len(candidates) < 2:
+        return
+    tried = (list(places) for places in product(*candidates) if len(set(places)) == len(places))
+    yield from islice(tried, MOST_ASSIGNMENTS)
 
 
 def _sampled(frame: pd.DataFrame) -> pd.DataFrame:
