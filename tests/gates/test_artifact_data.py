@@ -49,6 +49,10 @@ TENSORS: dict[str, Callable[[ReleaseFacts], np.ndarray]] = {
     "flat": lambda facts: encoded(facts)[:50].ravel(),
     "lying on its side": lambda facts: np.ascontiguousarray(encoded(facts)[:50].T),
     "the raw features": codes,
+    "some raw features in another order": lambda facts: np.ascontiguousarray(
+        facts.train[["nodes", "age"]].dropna().to_numpy(np.float64)[:200]
+    ),
+    "some encoded features of a few patients": lambda facts: np.ascontiguousarray(encoded(facts)[:60, ::2]),
     "the outcomes": lambda facts: facts.train[["time", "event"]].to_numpy(np.float64),
     "the event times in order of the rows": lambda facts: facts.train["time"].to_numpy(np.float64),
     "the event times sorted": lambda facts: np.sort(facts.train["time"].to_numpy(np.float64)),
@@ -131,8 +135,10 @@ def test_one_value_for_each_patient_warns(copied):
         np.zeros((500, 12)),
         np.arange(2000.0),
         np.random.default_rng(2).integers(0, 40, 5000).astype(np.float64),
+        np.random.default_rng(3).integers(0, 2, (300, 4)).astype(np.float64),
+        np.random.default_rng(4).integers(20, 80, (40, 2)).astype(np.float64),
     ],
-    ids=["weights", "zeros", "positions", "children of trees"],
+    ids=["weights", "zeros", "positions", "children of trees", "yes or no", "pairs of whole numbers"],
 )
 def test_learnt_values_are_nobodys(copied, tensor):
     (copied.model_dir / "extra.safetensors").write_bytes(save_tensors({"learnt": tensor}))

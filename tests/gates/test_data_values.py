@@ -206,6 +206,17 @@ class TestColumns:
         result = checked(with_frames(facts, train=frame.iloc[::2], test=frame.iloc[1::2]), "DQ15")
         assert result.verdict is Verdict.WARN
 
+    def test_an_even_draw_of_such_a_file_only_warns_and_an_uneven_one_blocks(self):
+        facts = cohort("colon")
+        frame = pd.concat([facts.train, facts.test], ignore_index=True).sort_values("time", ignore_index=True)
+        frame["subject_id"] = [str(number) for number in range(len(frame))]
+        even = frame.sample(frac=0.7, random_state=1)
+        kept = with_frames(facts, train=even.iloc[::2], test=even.iloc[1::2])
+        assert checked(kept, "DQ15").verdict is Verdict.WARN
+        middle = frame[(frame.index < 300) | (frame.index > 550)]
+        uneven = with_frames(facts, train=middle.iloc[::2], test=middle.iloc[1::2])
+        assert checked(uneven, "DQ15").verdict is Verdict.BLOCK
+
     def test_identifiers_without_a_number_have_no_order(self):
         facts = cohort("colon")
         frame = facts.train.assign(subject_id=[f"{number}-x" for number in facts.train["subject_id"]])

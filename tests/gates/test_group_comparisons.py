@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import expit, logit
 
 from clinical_assets.gates.bias import gate as bias  # noqa: F401  registers the checks
 from clinical_assets.gates.bias.group_audit import Audited, quantile
@@ -179,6 +180,20 @@ class TestFaults:
         audit = observed(rng, groups, risk, stated, survival=False)
         assert judged(audit, "BI6").verdict is Verdict.BLOCK
         assert judged(audit, "BI5").verdict is Verdict.BLOCK
+
+    def test_a_slope_that_only_the_reference_model_shows_to_be_wrong_blocks_and_one_that_it_shares_does_not(self):
+        """Too few patients to say that the slope is under its floor; the reference model ranks them soundly."""
+        rng = np.random.default_rng(6)
+        groups, risk = group_with(rng, 110, spread=1.2)
+        inside = (groups["site"] == "a").to_numpy()
+        stated = np.where(inside, expit(2.2 * logit(risk)), risk)
+        audit = observed(rng, groups, risk, stated, survival=False)
+        slopes = {row.group: row for row in group_calibration(audit, POLICY.bias, risk)}
+        floor = POLICY.bias.slope_floor
+        assert slopes["a"].slope < floor < slopes["a"].slope_strict[1] < 1.0
+        assert slopes["a"].flat(floor)
+        assert not any(row.flat(floor) for row in group_calibration(audit, POLICY.bias, stated))
+        assert not any(row.flat(floor) for row in group_calibration(audit, POLICY.bias))
 
     def test_a_fault_at_a_crossing_of_two_attributes_is_found_there(self):
         rng = np.random.default_rng(7)

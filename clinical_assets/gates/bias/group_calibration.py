@@ -101,7 +101,8 @@ class GroupCalibration:
         """High risks are stated too high and low ones too low, over all groups together: beyond the floor; or below it,
         not 1, and less than the slope of the reference model in the same patients, whom chance moves alike."""
         highest = self.slope_strict[1]
-        return highest < floor or (self.slope < floor and highest < min(1.0, self.reference_slope))
+        beside = highest < 1.0 and highest < self.reference_slope
+        return highest < floor or (self.slope < floor and beside)
 
 
 def group_calibration(

@@ -154,7 +154,7 @@ def row_keys(columns: pd.DataFrame) -> np.ndarray:
 def _six_digits(values: np.ndarray) -> np.ndarray:
     usable = np.isfinite(values) & (values != 0)
     scale = 10.0 ** (5 - np.floor(np.log10(np.abs(values, where=usable, out=np.ones_like(values)))))
-    return np.where(usable, np.round(values * scale) / scale, values)
+    return np.where(usable, np.round(values * scale) / scale, values) + 0.0  # -0 becomes 0
 
 
 def _joint(features: np.ndarray, outcome: np.ndarray) -> np.ndarray:

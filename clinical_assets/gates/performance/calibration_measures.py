@@ -68,11 +68,11 @@ def _measured(case: Case, evidence: Evidence) -> Measured:
         slope=(at.slope - _NORMAL * spread, at.slope + _NORMAL * spread),
         level=Estimate(evidence.name, float(np.log(at.oe)) if at.oe > 0 else float("nan"), error, fewest),
         spread=Estimate(evidence.name, at.slope, spread if judged else float("nan"), fewest),
-        shift=_shift(evidence, at.citl, len(facts.train), fewest) if evidence.outcomes.kind == "binary" else None,
+        shift=odds_shift(evidence, at.citl, len(facts.train), fewest) if evidence.outcomes.kind == "binary" else None,
     )
 
 
-def _shift(evidence: Evidence, citl: float, trained: int, fewest: int) -> Estimate:
+def odds_shift(evidence: Evidence, citl: float, trained: int, fewest: int) -> Estimate:
     """Calibration in the large with its sandwich error, not below that of the likelihood; in the test split also for
     the intercept having been learned from `trained` patients."""
     risk = expit(to_link(evidence.risk, "logit") + citl)

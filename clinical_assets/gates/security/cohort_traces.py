@@ -26,6 +26,9 @@ FEWEST_VALUES = 20
 MOST_COLUMNS, MOST_ASSIGNMENTS = 4, 64
 """Columns of an array that are looked for among the cohort's, and ways to assign them."""
 
+SHIFTS, COINCIDENCE = 10, 1e-6
+"""Shifts that show how often columns that do not belong together agree with a patient; probability that is none."""
+
 LARGEST = 20_000_000
 MOST_PATIENTS = 200_000
 """Of a larger split, an even sample is searched for: a stored matrix holds some of them. A stored column of it shows by
@@ -121,8 +124,10 @@ class CohortTraces:
 
     def _part_in(self, array: np.ndarray) -> str:
         """Some columns of patients, in any order: nine rows in ten agree with a patient's in the two to four columns
-        that tell most, and no more than half do once the columns are shifted against each other.
+        that tell most, which is no coincidence by how many do once the columns are shifted against each other.
         """
+        from scipy.stats import binom
+
         if array.ndim != 2 or array.size > LARGEST:
             return ""
         for rows in (array, array.T):
@@ -132,13 +137,18 @@ class CohortTraces:
             told = rows[:, kept]
             if len(np.unique(told, axis=0)) < FEWEST_PLAIN_ROWS:
                 continue
-            shifted = np.column_stack([np.roll(told[:, place], place) for place in range(told.shape[1])])
+            shifted = np.vstack(
+                [
+                    np.column_stack([np.roll(told[:, place], step * place) for place in range(told.shape[1])])
+                    for step in range(1, SHIFTS)
+                ]
+            )
             for layout in self.layouts:
                 for columns in _assignments(told, layout.values):
                     known = np.unique(_keys(layout.values[:, columns]))
                     width = len(columns)
                     same, by_chance = (np.isin(_keys(part[:, :width]), known).mean() for part in (told, shifted))
-                    if same >= 0.9 and by_chance <= 0.5:
+                    if same >= 0.9 and binom.sf(round(same * len(rows)) - 1, len(rows), by_chance) < COINCIDENCE:
                         return f"{round(same * len(rows))} rows that equal patients in {width} columns"
         return ""
 
