@@ -27,7 +27,7 @@ from clinical_assets.foundation.database import create_tables, engine_for
 from clinical_assets.foundation.files import write_atomic
 from clinical_assets.gates.verdict import Scope
 from clinical_assets.rollout.entries import Arm, Outcome, Prediction, Rollout
-from clinical_assets.rollout.evidence_log import EvidenceLog
+from clinical_assets.rollout.evidence_log import EvidenceLog, Look
 from clinical_assets.rollout.ledger import Ledger
 from clinical_assets.rollout.opening import open_rollout
 from clinical_assets.rollout.plan import RolloutPlan
@@ -130,11 +130,12 @@ def fold(url: str, n: int) -> dict[str, Any]:
         died = np.random.default_rng(first).uniform(size=size) < 0.1
         posted = [Outcome(f"q{first + i}", "c0", clock.now(), label=int(died[i])) for i in range(size)]
         ledger.record_outcomes(posted)
-    started = time.perf_counter()
-    moved = EvidenceLog(ledger.engine).step(opened.id, plan("c0"), "shadow", clock.now(), time.time(), None, None)
-    seconds = time.perf_counter() - started
+    started, used = time.perf_counter(), time.process_time()
+    look = Look(clock.now(), time.time(), "shadow", None)
+    moved = EvidenceLog(ledger.engine).step(opened.id, plan("c0"), look, None)
+    seconds, cpu = time.perf_counter() - started, time.process_time() - used
     assert moved.paired.n == n // 2
-    return {"predictions": n, "pairs": moved.paired.n, "seconds": seconds, "predictions_per_second": n / seconds}
+    return {"predictions": n, "pairs": moved.paired.n, "seconds": seconds, "cpu_seconds": cpu}
 
 
 def main() -> None:

@@ -102,9 +102,10 @@ def tick_all(
     serving_backend: ServingBackend,
     round_: Round | None = None,
 ) -> Iterator[dg.AssetMaterialization]:
-    """Tick each open rollout once, within the time of one evaluation, and tell what changed."""
+    """Tick each open rollout for which something is new, within the time of one evaluation, and tell what changed."""
     from clinical_assets.rollout import stages
     from clinical_assets.rollout.entries import StaleLease
+    from clinical_assets.rollout.rest import Surroundings, rests_of
     from clinical_assets.rollout.tick import tick
 
     round_ = round_ or Round()
@@ -112,18 +113,25 @@ def tick_all(
     desired = serving_backend.desired_state()
     clock = read_clock(Home.from_env().clock)
     holder = f"sensor:{socket.gethostname()}:{os.getpid()}"
-    for progress in round_.order(ledger.standings(active=True)):
+    standings = ledger.standings(active=True)
+    ports = (traffic_router.router(), telemetry.source(), traffic_router.authority())
+    rests, around = rests_of(ledger.engine), Surroundings(ledger, *ports, _placed(desired), clock.now())
+    seen = rests.look(around, standings)
+    for progress in round_.order(standings):
         if round_.over:
             return
         rollout = progress.rollout
-        _place(ledger, desired, rollout.cancer)
-        ports = (traffic_router.router(), telemetry.source(), traffic_router.authority())
+        if around.placed is None or rollout.id in seen.due:
+            _place(ledger, desired, rollout.cancer)
+        if rollout.id not in seen.due:
+            continue
         try:
-            result = tick(rollout.id, ledger, *ports, clock, holder)
+            result = tick(rollout.id, ledger, *ports, clock, holder, heard=rests.heard.get(rollout.id))
         except StaleLease as overtaken:
             round_.log.warning("%s: left to the holder that came after: %s", rollout.id, overtaken)
             round_.cursor.after = rollout.id
             continue
+        rests.settle(around, seen, progress, result)
         round_.ticked(progress, result, ledger.wall())
         if result.transition is not None:
             change = event(ledger, result.transition)
@@ -132,6 +140,13 @@ def tick_all(
         if result.stage in stages.CLOSED:
             _place(ledger, desired, rollout.cancer)
     _place(ledger, desired)
+
+
+def _placed(desired: "ServingBackendPort") -> "dict[str, object] | None":
+    """What should be loaded, by cancer type; `None` where the back end cannot tell it at one look."""
+    from clinical_assets.serving.desired import DesiredState
+
+    return dict(desired.read()) if isinstance(desired, DesiredState) else None
 
 
 def _place(ledger: "Ledger", desired: "ServingBackendPort", cancer: str = "") -> None:

@@ -8,9 +8,18 @@ patient is treated, a model of simulated data (RG21 inconclusive) may go all the
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Protocol
 
+from sqlalchemy import func, select
+
+from clinical_assets.audit.chain import snapshot
+from clinical_assets.audit.record_table import records
 from clinical_assets.audit.records import RecordStore, Refused, SignedRecord
+from clinical_assets.audit.revocations import Kind
+from clinical_assets.audit.statement_store import statements
+from clinical_assets.gates.facts import utc_seconds
 from clinical_assets.gates.verdict import Scope
 from clinical_assets.gates.verdicts import NON_INFERIORITY, SIMULATED, limits
 from clinical_assets.rollout.entries import Rollout
@@ -63,6 +72,27 @@ class EvidenceAuthority:
             rollout.cancer, rollout.challenger, rollout.id, self.environment, rollout.author, now
         )
         return signed.statement.signed_by
+
+    def marks(self, cancers: Sequence[str]) -> dict[str, object]:
+        """See `rest.WatchedAuthority`. A withdrawal or a key concerns every cancer type."""
+        kinds = [str(kind) for kind in Kind]
+        with snapshot(self.records.engine) as connection:
+            latest = [
+                dict(connection.execute(select(table.c.cancer, func.max(table.c.seq)).group_by(table.c.cancer)).all())
+                for table in (records, statements)
+            ]
+            withdrawn = connection.execute(select(func.max(records.c.seq)).where(records.c.kind.in_(kinds))).scalar()
+        files = sorted(self.records.keys.directory.glob("*.pub"))
+        keys = tuple((path.name, path.stat().st_mtime_ns) for path in files)
+        return {cancer: (*(seqs.get(cancer) for seqs in latest), withdrawn, keys) for cancer in cancers}
+
+    def stands_until(self, rollout: Rollout, now: float) -> float:
+        """See `rest.WatchedAuthority`: when the next record, waiver or approval begins or expires."""
+        signed = self.records.find(rollout.challenger)
+        dated = [signed.record] if signed else []
+        dated += [found.statement for found in self.records.statements.statements(rollout.challenger)]
+        moments = (utc_seconds(at) for each in dated for at in (each.issued_utc, each.expires_utc))
+        return min((moment for moment in moments if moment > now), default=math.inf)
 
     def _inconclusive(self, signed: SignedRecord, cancer: str, now: float) -> set[str]:
         """The checks for want of which the verdict does not grant traffic."""

@@ -72,32 +72,19 @@ class EvidenceLog:
         with snapshot(self.engine) as connection:
             return self._load(connection, rollout_id, plan)[0]
 
-    def step(
-        self,
-        rollout_id: str,
-        plan: RolloutPlan,
-        stage: str,
-        now: float,
-        wall: float,
-        counters: Counters | None,
-        fence: Fence | None,
-    ) -> Evidence:
+    def step(self, rollout_id: str, plan: RolloutPlan, look: Look, fence: Fence | None) -> Evidence:
         """Account for everything that became usable since the last step; without a fence nothing is stored.
 
         A step that learned nothing leaves the evidence as it is stored, so that every decision rests on a stored state.
 
-        Args:
-            now: clinical time, decides maturity. wall: wall time. counters: cumulative, by digest; `None` = no data.
-
         Raises:
             StaleLease: another holder took over; nothing was stored.
         """
+        now, wall, stage, counters = look.now, look.wall, look.stage, look.counters
         with snapshot(self.engine) as connection:
             evidence, before, last = self._load(connection, rollout_id, plan)
             until = Cursor(last_seq(connection), max(before.mature_until, now - plan.horizon_s))
-            news = news_of(
-                connection, Scope(rollout_id, plan, before, until), evidence, Look(now, wall, stage, counters)
-            )
+            news = news_of(connection, Scope(rollout_id, plan, before, until), evidence, look)
         moved = evidence.update(news, plan)
         idle = counters is None or (evidence.sampled_at is not None and wall - evidence.sampled_at < IDLE_STEP_S)
         learned = any(
@@ -109,6 +96,8 @@ class EvidenceLog:
                 return evidence
             body = {"seq": until.seq, "mature_until": until.mature_until, "now": now, "wall": wall, "stage": stage}
             body["counters"] = None if counters is None else {k: list(v) for k, v in counters.items()}
+            if look.heard is not None:
+                body["heard"] = look.heard
             body["shown"] = _shown(moved)
             self._store(rollout_id, now, canonical_json(body), moved, last, fence)
         return moved
@@ -196,7 +185,7 @@ class EvidenceLog:
             body = json.loads(row.body)
             until = Cursor(body["seq"], body["mature_until"])
             counters = body["counters"] and {k: tuple(v) for k, v in body["counters"].items()}
-            look = Look(body["now"], body["wall"], body["stage"], counters)
+            look = Look(body["now"], body["wall"], body["stage"], counters, body.get("heard"))
             news = news_of(connection, Scope(rollout_id, plan, cursor, until), evidence, look)
             evidence, cursor, seq = evidence.update(news, plan), until, row.seq
             if _state(evidence)[1] != row.state_sha256:
@@ -234,12 +223,18 @@ def _shown(evidence: Evidence) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Look:
-    """What a step knows beside the ledger."""
+    """What a step knows beside the ledger.
+
+    Attributes:
+        now: clinical time, decides maturity. wall: wall time. counters: cumulative, by digest; `None` = no data.
+        heard: wall time at which the counters were last seen unchanged since the step before, `None` if never.
+    """
 
     now: float
     wall: float
     stage: str
     counters: Counters | None
+    heard: float | None = None
 
 
 def news_of(connection: Connection, scope: Scope, evidence: Evidence, look: Look) -> News:
@@ -257,6 +252,7 @@ def news_of(connection: Connection, scope: Scope, evidence: Evidence, look: Look
         scored=rows.scored,
         passages=passages(connection, scope),
         counters=look.counters,
+        heard=look.heard,
         pool=pool(connection, scope) if wanted else None,
         promoted=rows.promoted if look.stage in SINCE_PROMOTION else None,
     )

@@ -19,7 +19,7 @@ from clinical_assets.rollout.authority import RolloutAuthority
 from clinical_assets.rollout.controller import Action, Decision, Order, RolloutState, decide
 from clinical_assets.rollout.entries import Fence, Intent, Progress, StoredTransition
 from clinical_assets.rollout.evidence.state import Evidence
-from clinical_assets.rollout.evidence_log import EvidenceLog, state_digest
+from clinical_assets.rollout.evidence_log import EvidenceLog, Look, state_digest
 from clinical_assets.rollout.guardrails import counts
 from clinical_assets.rollout.ledger import Ledger
 from clinical_assets.rollout.plan import RolloutPlan
@@ -75,6 +75,7 @@ def tick(
     holder: str,
     order: Order | None = None,
     dry_run: bool = False,
+    heard: float | None = None,
 ) -> TickResult:
     """Decide once on an open rollout and carry the decision out.
 
@@ -83,11 +84,12 @@ def tick(
         holder: name of this process, for the lease.
         order: roll back on a person's word; needs no verdict, approval or evidence.
         dry_run: the same decision with zero writes.
+        heard: wall time at which telemetry last gave the counters that the evidence holds, if later than its last step.
 
     Raises:
         LedgerError: unknown rollout. StaleLease: the lease was taken over while deciding; nothing more was written.
     """
-    ports = _Ports(ledger, router, telemetry, authority)
+    ports = _Ports(ledger, router, telemetry, authority, heard)
     rollout = ledger.rollout_by_id(rollout_id)
     if dry_run:
         return _preview(ports, ledger.progress(rollout_id), clock.now(), order)
@@ -107,6 +109,7 @@ class _Ports:
     router: TrafficRouter
     telemetry: Telemetry
     authority: RolloutAuthority
+    heard: float | None = None
 
 
 def _decide_and_write(ports: _Ports, writer: Writer, order: Order | None) -> TickResult:
@@ -117,7 +120,7 @@ def _decide_and_write(ports: _Ports, writer: Writer, order: Order | None) -> Tic
     plan = RolloutPlan.model_validate(progress.rollout.policy)
     telemetry = sample(ports.telemetry, plan)
     sight = _sight(ports, plan, progress, pending)
-    evidence = _evidence(ports.ledger, plan, progress, telemetry, writer.now, writer.fence)
+    evidence = _evidence(ports, plan, progress, telemetry, writer.now, writer.fence)
     state = _state(ports, plan, progress, telemetry, sight, evidence, order)
     decision = paced(decide(state, evidence, plan.policy, writer.now), plan, progress, ports.ledger)
     decision = contested(decision, sight, progress, ports.ledger)
@@ -171,15 +174,15 @@ def _sight(ports: _Ports, plan: RolloutPlan, progress: Progress, pending: Intent
 
 
 def _evidence(
-    ledger: Ledger,
+    ports: _Ports,
     plan: RolloutPlan,
     progress: Progress,
     telemetry: TelemetrySample,
     now: float,
     fence: Fence | None,
 ) -> Evidence:
-    log = EvidenceLog(ledger.engine)
-    return log.step(progress.rollout.id, plan, stage_of(progress), now, ledger.wall(), telemetry.counters, fence)
+    look = Look(now, ports.ledger.wall(), stage_of(progress), telemetry.counters, ports.heard)
+    return EvidenceLog(ports.ledger.engine).step(progress.rollout.id, plan, look, fence)
 
 
 def _state(
@@ -194,7 +197,8 @@ def _state(
     wall = ports.ledger.wall()
     stage = stage_of(progress)
     leaving = stage == stages.SHADOW and proof(evidence, plan).proven
-    since = max(evidence.sampled_at or wall, progress.last.recorded_at if progress.last else 0.0)
+    recorded_at = progress.last.recorded_at if progress.last else 0.0
+    since = max(evidence.sampled_at or wall, recorded_at, ports.heard or 0.0)
     return RolloutState(
         plan=plan,
         stage=stage,
@@ -240,7 +244,7 @@ def _preview(ports: _Ports, progress: Progress, now: float, order: Order | None)
     telemetry = sample(ports.telemetry, plan)
     begun = [intent for intent in ports.ledger.pending_intents(plan.cancer) if intent.rollout_id == progress.rollout.id]
     sight = _sight(ports, plan, progress, begun[0] if begun else None)
-    evidence = _evidence(ports.ledger, plan, progress, telemetry, now, None)
+    evidence = _evidence(ports, plan, progress, telemetry, now, None)
     state = _state(ports, plan, progress, telemetry, sight, evidence, order)
     decision = paced(decide(state, evidence, plan.policy, now), plan, progress, ports.ledger)
     decision = contested(decision, sight, progress, ports.ledger)

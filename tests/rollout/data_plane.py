@@ -7,8 +7,10 @@ has its own tests, and the end-to-end test joins both.
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -40,6 +42,13 @@ class StatedAuthority:
         granted = self.scopes.get(model_digest, Scope.NONE)
         if not granted.covers(needed):
             raise Refused(f"{cancer}: model {model_digest[:12]} has {granted}, {needed} is needed")
+
+    def marks(self, cancers: Sequence[str]) -> dict[str, object]:
+        said = (tuple(sorted(self.scopes.items())), self.approved_by, tuple(sorted(self.fallen.items())))
+        return dict.fromkeys(cancers, said)
+
+    def stands_until(self, rollout: Rollout, now: float) -> float:
+        return math.inf
 
     def approver(self, rollout: Rollout, now: float) -> str:
         if not self.approved_by:

@@ -147,7 +147,7 @@ def test_no_rollout_starves_when_one_evaluation_has_time_for_one(ours: World, mo
     monkeypatch.setattr(Round, "over", property(lambda self: len(ticked) > self.begun))
     monkeypatch.setattr(
         "clinical_assets.rollout.tick.tick",
-        lambda rollout_id, *_: ticked.append(rollout_id) or TickResult(TickStatus.BUSY, "shadow"),
+        lambda rollout_id, *_, **__: ticked.append(rollout_id) or TickResult(TickStatus.BUSY, "shadow"),
     )
     cursor = RolloutCursor()
     for _ in range(6):

@@ -74,6 +74,7 @@ def test_a_rejected_update_keeps_the_old_routes_also_over_a_restart(
         router.apply(split(50), 0.0)
     monkeypatch.undo()
     assert router.read(CANCER) == split(10)
+    assert router.read_many([CANCER, "breast"]) == {CANCER: split(10), "breast": None}
     assert ask(gateway.ports.gateway)[0] == 200
     gateway.kill()
     gateway.start()
@@ -151,6 +152,8 @@ def test_errors_on_mirrored_copies_are_the_challengers_and_no_patients(router: E
     assert [ask(gateway.ports.gateway)[0] for _ in range(6)] == [200] * 6
     wait_until(lambda: telemetry.counts(CANCER) == {A: ServiceCounts(6, 0), B: ServiceCounts(6, 6)}, 5, "counters")
     wait_until(lambda: telemetry.counts(CANCER)[A].latency[-1:] == ((3_600_000.0, 6),), 10, "timed answers")
+    many = telemetry.counts_many([CANCER, "breast"])[CANCER]
+    assert {d: n.latency for d, n in many.items()} == {d: n.latency for d, n in telemetry.counts(CANCER).items()}
     upto = [n for _, n in telemetry.counts(CANCER)[A].latency]
     assert upto == sorted(upto), "a cumulative histogram"
 

@@ -116,6 +116,7 @@ class News:
         wall: wall time of the step. stage: stage in force. now: clinical time of the step.
         matured: pairs whose horizon has passed, with or without outcome.
         counters: cumulative counts by digest, `None` when telemetry was missing.
+        heard: wall time at which the counters were last seen unchanged.
         pool: given once, before the first outcome is used, where the policy asks for it.
         promoted: pairs of patients whom the promoted model answered.
     """
@@ -130,5 +131,6 @@ class News:
     scored: Scores | None = None
     passages: Sequence[Passage] = ()
     counters: Counters | None = None
+    heard: float | None = None
     pool: Pool | None = None
     promoted: Pairs | None = None

@@ -258,7 +258,7 @@ def _count(evidence: Evidence, news: News, plan: RolloutPlan) -> Evidence:
     moved = replace(evidence, service=service, sampled_at=news.wall)
     if evidence.service.counters is None:
         return moved
-    began = evidence.sampled_at if evidence.sampled_at is not None else news.wall
+    began = news.wall if evidence.sampled_at is None else max(evidence.sampled_at, news.heard or evidence.sampled_at)
     logs = moved.log_harm()
     names = ["error_ratio", "error_objective", *(name for name in logs if name.startswith("latency"))]
     onsets = {name: moved.onsets.get(name, Onset()).update(logs[name], began) for name in names}

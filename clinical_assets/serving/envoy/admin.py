@@ -104,14 +104,19 @@ class EnvoyAdmin:
 
     def latency(self, cluster: str) -> tuple[tuple[float, int], ...]:
         """Cumulative histogram of a cluster's answer times: (upper bound in ms, answers up to it); empty before any."""
-        name = f"cluster.{cluster}.upstream_rq_time"
-        query = f"filter=^{re.escape(name)}$&histogram_buckets=cumulative&format=json"
+        return self.latencies(re.escape(cluster)).get(cluster, ())
+
+    def latencies(self, clusters: str = ".*") -> dict[str, tuple[tuple[float, int], ...]]:
+        """The same by cluster, of all whose name matches the regular expression."""
+        query = f"filter=^cluster\\.{clusters}\\.upstream_rq_time$&histogram_buckets=cumulative&format=json"
         document = json.loads(self.get(f"/stats?{quote(query, safe='=&')}"))
-        for entry in document.get("stats", []):
-            for histogram in entry.get("histograms", []):
-                if histogram["name"] == name:
-                    return tuple((float(b["upper_bound"]), int(b["cumulative"])) for b in histogram["buckets"])
-        return ()
+        return {
+            histogram["name"].removeprefix("cluster.").removesuffix(".upstream_rq_time"): tuple(
+                (float(b["upper_bound"]), int(b["cumulative"])) for b in histogram["buckets"]
+            )
+            for entry in document.get("stats", [])
+            for histogram in entry.get("histograms", [])
+        }
 
     def _dump(self, resource: str) -> list[dict[str, Any]]:
         return json.loads(self.get(f"/config_dump?resource={resource}")).get("configs", [])

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from clinical_assets.rollout.routing import RouteConflict, RouteState
-from clinical_assets.serving.envoy.resources import cluster_name, fallback_cluster, is_our_route, route_name
+from clinical_assets.serving.envoy.resources import cancer_of, cluster_name, fallback_cluster, is_our_route, route_name
 from clinical_assets.serving.observing import Observed, Split, interpret, way_back
 
 
@@ -17,6 +17,16 @@ def our_routes(cancer: str, config: dict[str, Any]) -> list[dict[str, Any]]:
         for route in host.get("routes", [])
         if is_our_route(cancer, route.get("name", ""))
     ]
+
+
+def by_cancer(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The RouteConfiguration cut up: for each cancer type one that holds its routes alone."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for host in config.get("virtual_hosts", []):
+        for route in host.get("routes", []):
+            if cancer := cancer_of(route.get("name", "")):
+                found.setdefault(cancer, []).append(route)
+    return {cancer: {"virtual_hosts": [{"routes": routes}]} for cancer, routes in found.items()}
 
 
 def observe(cancer: str, config: dict[str, Any]) -> Observed | None:

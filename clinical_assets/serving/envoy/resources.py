@@ -53,6 +53,12 @@ def is_our_route(cancer: str, name: str) -> bool:
     return name.startswith(f"clinical/{cancer}/")
 
 
+def cancer_of(route_name: str) -> str:
+    """The cancer type to which one of our routes belongs, "" for a route that is not ours."""
+    ours, _, rest = route_name.partition("/")
+    return rest.rpartition("/")[0] if ours == "clinical" else ""
+
+
 def port_of(cluster: dict[str, Any]) -> int:
     """Port of one of our server clusters (not of an aggregate)."""
     endpoint = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]

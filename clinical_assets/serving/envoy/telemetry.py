@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from clinical_assets.rollout.routing import NoData, RouteConflict, RouteState, RoutingUnavailable, ServiceCounts
-from clinical_assets.serving.envoy.admin import EnvoyAdmin
-from clinical_assets.serving.envoy.reading import observe
+from clinical_assets.serving.envoy.admin import EnvoyAdmin, HostCounts
+from clinical_assets.serving.envoy.reading import by_cancer, observe
 from clinical_assets.serving.envoy.resources import cluster_name, shadow_cluster
 from clinical_assets.serving.ports import PortError, Ports
 
@@ -36,15 +38,39 @@ class EnvoyTelemetry:
             return NoData(str(error))
         if observed is None:
             return NoData(f"{cancer}: Envoy has no route for it")
-        counts = {}
-        for digest, cluster in clusters.items():
-            servers = hosts.get(cluster, [])
-            if len(servers) > 1:
-                raise ValueError(f"{cancer}: cluster {cluster} has {len(servers)} servers where one is expected")
-            if servers:
-                counted = servers[0].attempts, servers[0].failures
-                counts[digest] = ServiceCounts(*counted, latencies[cluster])
-        return counts
+        return _attributed(cancer, clusters, hosts, latencies)
+
+    def counts_many(self, cancers: Sequence[str]) -> dict[str, dict[str, ServiceCounts]]:
+        """See `rest.ManyCounts`: three answers of Envoy's admin port for all of them."""
+        try:
+            admin = EnvoyAdmin(Ports.recorded(self.dataplane).admin)
+            configs, hosts, latencies = by_cancer(admin.routes()[1]), admin.hosts(), admin.latencies()
+        except (PortError, RoutingUnavailable):
+            return {}
+        found = {}
+        for cancer in cancers:
+            with suppress(RouteConflict, ValueError):
+                if observed := observe(cancer, configs.get(cancer, {})):
+                    clusters = _counted_clusters(observed.state)
+                    found[cancer] = _attributed(cancer, clusters, hosts, latencies)
+        return found
+
+
+def _attributed(
+    cancer: str,
+    clusters: dict[str, str],
+    hosts: dict[str, list[HostCounts]],
+    latencies: Mapping[str, tuple[tuple[float, int], ...]],
+) -> dict[str, ServiceCounts]:
+    counts = {}
+    for digest, cluster in clusters.items():
+        servers = hosts.get(cluster, [])
+        if len(servers) > 1:
+            raise ValueError(f"{cancer}: cluster {cluster} has {len(servers)} servers where one is expected")
+        if servers:
+            counted = servers[0].attempts, servers[0].failures
+            counts[digest] = ServiceCounts(*counted, latencies.get(cluster, ()))
+    return counts
 
 
 def _counted_clusters(route: RouteState) -> dict[str, str]:
