@@ -81,6 +81,7 @@ def follow_up(world: World, n: int) -> None:
 
 def serve(world: World, weight: int) -> None:
     route = world.router.read(CANCER)
+    assert route is not None
     world.router.serve(RouteState(CANCER, route.rollout_id, CHAMPION, CHALLENGER, weight))
 
 
