@@ -89,5 +89,6 @@ def seal(out: Annotated[Path, typer.Argument(help="file to keep outside this mac
     """A signed statement of where the log ends now: with it, a restored older copy of the database is noticed."""
     from clinical_assets.foundation.clock import utc_iso
 
+    out.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(out, open_store().audit_log().seal(utc_iso(time.time())).to_json())
     console.print(f"sealed to {out}")
