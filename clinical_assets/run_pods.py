@@ -11,6 +11,7 @@ import os
 from typing import Any
 
 from clinical_assets.catalog import CancerType, UnknownCancerType, load_catalog
+from clinical_assets.fitting.train_job import CLAIM, MOUNT
 
 K8S_CONFIG = "dagster-k8s/config"
 GPU = "clinical/gpu"
@@ -54,6 +55,11 @@ def pod_config(cancer: CancerType) -> dict[str, Any]:
         "container_config": {"resources": {"requests": requests, "limits": limits}},
         "pod_template_spec_metadata": {"labels": {CANCER_LABEL: cancer.slug}},
     }
+    if cancer.compute.runner == "trainjob":
+        claim = {"name": "fits", "persistent_volume_claim": {"claim_name": CLAIM}}
+        config["pod_spec_config"] = {"volumes": [claim]}
+        config["container_config"]["volume_mounts"] = [{"name": "fits", "mount_path": MOUNT}]
+        config["container_config"]["env"] = [{"name": "CLINICAL_FITS", "value": MOUNT}]
     if needs_gpu(cancer):
         requests["nvidia.com/gpu"] = limits["nvidia.com/gpu"] = "1"
         taint = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}

@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from clinical_assets.catalog import CancerType
+from clinical_assets.fitting.train_job import MOUNT
 from clinical_assets.foundation.home import Home
-from resources.cluster import KubernetesCluster, value_of
+from resources.cluster import KubernetesCluster
 from resources.data_plane import DeploymentError
 
 if TYPE_CHECKING:
     from clinical_assets.fitting.fits import FitEvent, NetworkFits, Runner
+
+
+IMAGE = "docker/image"
+"""Tag by which Dagster's launcher says which image a run has."""
 
 
 class NetworkFitting(dg.ConfigurableResource):
@@ -36,14 +41,14 @@ class NetworkFitting(dg.ConfigurableResource):
             )
 
         compute = cancer.compute
-        return NetworkFits(self.path, self._runner(cancer), compute.runner_from, report)
+        return NetworkFits(self.path, self._runner(cancer, context.run), compute.runner_from, report)
 
     @property
     def path(self) -> Path:
         named = self.directory or os.environ.get("CLINICAL_FITS", "")
         return Path(named) if named else Home.from_env().root / "fits"
 
-    def _runner(self, cancer: CancerType) -> "Runner":
+    def _runner(self, cancer: CancerType, run: dg.DagsterRun) -> "Runner":
         from clinical_assets.fitting.process import ProcessRunner
 
         compute = cancer.compute
@@ -59,27 +64,30 @@ class ClusterNetworkFitting(NetworkFitting):
     """Fits as TrainJobs of Kubeflow Trainer where a cancer type asks for it.
 
     Attributes:
-        image: of the TrainJob's pod; the same as the code location's.
+        image: of the TrainJob's pod; "" for that of the run, which is right unless the run is no pod.
         mount: where the TrainingRuntime `runtime` mounts the directory of the fits.
         queue: local queue of Kueue; "" for none.
     """
 
     cluster: dg.ResourceDependency[KubernetesCluster]
-    image: str
-    mount: str = "/var/lib/clinical/fits"
+    image: str = ""
+    mount: str = MOUNT
     runtime: str = "clinical-networks"
     queue: str = ""
 
-    def _runner(self, cancer: CancerType) -> "Runner":
+    def _runner(self, cancer: CancerType, run: dg.DagsterRun) -> "Runner":
         from clinical_assets.fitting.train_job import Trainer
         from clinical_assets.fitting.train_jobs import Patience, TrainJobRunner
 
         compute = cancer.compute
         if compute.runner == "process":
-            return super()._runner(cancer)
+            return super()._runner(cancer, run)
+        image = self.image or run.tags.get(IMAGE, "")
+        if not image:
+            raise DeploymentError(f"{cancer.slug}: the run has no tag {IMAGE}; set CLINICAL_TRAINER_IMAGE")
         seconds = round(60 * compute.timeout_minutes)
         trainer = Trainer(
-            image=value_of(self.image),
+            image=image,
             namespace=self.cluster.namespace,
             mount=self.mount,
             runtime=self.runtime,
@@ -97,6 +105,6 @@ def network_fitting() -> NetworkFitting:
         return NetworkFitting()
     return ClusterNetworkFitting(
         cluster=KubernetesCluster(),
-        image=dg.EnvVar("CLINICAL_TRAINER_IMAGE"),
+        image=os.environ.get("CLINICAL_TRAINER_IMAGE", ""),
         queue=os.environ.get("CLINICAL_TRAINER_QUEUE", ""),
     )

@@ -13,13 +13,14 @@ import yaml
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.test_utils import create_run_for_test
 from dagster_k8s.container_context import K8sContainerContext
-from dagster_k8s.job import DagsterK8sJobConfig, construct_dagster_k8s_job
+from dagster_k8s.job import DagsterK8sJobConfig, UserDefinedDagsterK8sConfig, construct_dagster_k8s_job
 from kubernetes import client
 
 from clinical_assets.catalog import CancerType, load_catalog
 from clinical_assets.run_pods import GPU, K8S_CONFIG, pod_tags
 
 SLUG = "prostate"
+DEPLOY = Path(__file__).parents[1] / "deploy"
 
 
 @pytest.fixture
@@ -27,7 +28,6 @@ def in_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (
         ("CLINICAL_DEPLOYMENT", "kubernetes"),
         ("CLINICAL_MODEL_SERVER_IMAGE", "clinical:1"),
-        ("CLINICAL_TRAINER_IMAGE", "clinical:1"),
         ("CLINICAL_PROMETHEUS_URL", "http://prometheus:9090"),
         ("CLINICAL_PROMETHEUS_TOKEN", ""),
     ):
@@ -109,6 +109,32 @@ def test_a_gpu_only_for_a_run_that_fits_networks_itself() -> None:
     for other in (cancer, on_a_gpu(cancer, runner="trainjob")):
         assert GPU not in pod_tags(other)
         assert "nvidia.com/gpu" not in container(job_of(pod_tags(other)))["resources"]["limits"]
+
+
+def test_a_run_that_starts_train_jobs_sees_their_volume() -> None:
+    import kubernetes_validate
+
+    job = job_of(pod_tags(on_a_gpu(load_catalog()[SLUG], runner="trainjob")))
+    kubernetes_validate.validate(job, "1.31", strict=True)
+    (volume,) = job["spec"]["template"]["spec"]["volumes"]
+    assert volume["persistentVolumeClaim"]["claimName"] == "clinical-fits"
+    assert {"name": "CLINICAL_FITS", "value": "/var/lib/clinical/fits"} in container(job)["env"]
+
+
+def test_what_the_launcher_demands_of_every_pod_stays() -> None:
+    """Dagster merges the settings of a run into those of `dagster.yaml`."""
+    settings = yaml.safe_load((DEPLOY / "dagster" / "kubernetes" / "dagster.yaml").read_text())["run_launcher"][
+        "config"
+    ]
+    launcher = K8sContainerContext(run_k8s_config=UserDefinedDagsterK8sConfig.from_dict(settings["run_k8s_config"]))
+    own = UserDefinedDagsterK8sConfig.from_dict(json.loads(pod_tags(load_catalog()[SLUG])[K8S_CONFIG]))
+    merged = launcher.merge(K8sContainerContext(run_k8s_config=own)).run_k8s_config
+    limits = merged.container_config["resources"]["limits"]
+    assert limits == {"cpu": "2", "memory": f"{load_catalog()[SLUG].compute.memory}Mi"}
+    assert merged.container_config["security_context"]["read_only_root_filesystem"] is True
+    assert merged.pod_spec_config["security_context"]["run_as_non_root"] is True
+    assert merged.pod_template_spec_metadata["labels"]["app.kubernetes.io/part-of"] == "clinical-platform"
+    assert merged.pod_template_spec_metadata["labels"]["clinical-assets/cancer"] == SLUG
 
 
 def test_runs_of_jobs_schedules_and_sensors_carry_their_pod(in_a_cluster: None) -> None:

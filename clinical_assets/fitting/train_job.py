@@ -15,6 +15,8 @@ State = Literal["queued", "created", "pending", "running", "complete", "failed"]
 ENDS: dict[str, State] = {"Failed": "failed", "Complete": "complete", "Suspended": "queued"}
 """By condition, the stronger first."""
 APPLICATION = "clinical-fit"
+CLAIM, MOUNT = "clinical-fits", "/var/lib/clinical/fits"
+"""The volume of the fits, and where pods of runs and of TrainJobs see it."""
 PLAN = "clinical-assets/plan"
 ATTEMPT = "clinical-assets/attempt"
 CONTAINER = "node"
@@ -35,7 +37,7 @@ class Trainer:
 
     image: str
     namespace: str = "clinical"
-    mount: str = "/var/lib/clinical/fits"
+    mount: str = MOUNT
     runtime: str = "clinical-networks"
     queue: str = ""
     cpu: str = "1"
