@@ -44,7 +44,7 @@ class StatedAuthority:
             raise Refused(f"{cancer}: model {model_digest[:12]} has {granted}, {needed} is needed")
 
     def marks(self, cancers: Sequence[str]) -> dict[str, object]:
-        said = (tuple(sorted(self.scopes.items())), self.approved_by, tuple(sorted(self.fallen.items())))
+        said = (tuple(sorted(self.scopes.items())), self.approved_by)
         return dict.fromkeys(cancers, said)
 
     def stands_until(self, rollout: Rollout, now: float) -> float:
