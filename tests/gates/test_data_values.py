@@ -263,3 +263,12 @@ class TestConflicts:
         facts = cohort("breast_fna")
         few = with_frames(facts, train=facts.train.iloc[:15], test=facts.test.iloc[:5])
         assert checked(few, "DQ16").verdict is Verdict.INCONCLUSIVE
+
+
+def test_a_category_of_few_patients_is_not_counted_in_the_open():
+    facts = cohort("colon")
+    odd = facts.test.assign(sex=facts.test["sex"].astype(object).mask(facts.test.index < 3, "not declared"))
+    for id in ("DQ1", "DQ14"):
+        result = checked(with_frames(facts, test=odd), id)
+        assert result.verdict is Verdict.BLOCK
+        assert "(<11 rows)" in result.reason

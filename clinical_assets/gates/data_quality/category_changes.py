@@ -11,6 +11,7 @@ from clinical_assets.gates.checks import Case, Finding, check
 from clinical_assets.gates.data_quality.reference_cohort import Comparison, categories, comparisons
 from clinical_assets.gates.verdict import GateName, Verdict
 from clinical_assets.trials.contract import CohortContract
+from clinical_assets.trials.small_cells import shown
 
 VANISHING = 0.1
 """Share of its former frequency below which a category is said to be fading."""
@@ -30,7 +31,7 @@ class Change:
     chance: float
 
     def __str__(self) -> str:
-        return f"{self.column} = {self.category!r} {self.what} ({self.before} rows before, {self.after} now)"
+        return f"{self.column} = {self.category!r} {self.what} ({shown(self.before)} rows before, {shown(self.after)} now)"
 
 
 @check(GateName.DATA_QUALITY, "DQ14", "New and dropped categories", "categories that came or went beyond chance")
@@ -57,7 +58,7 @@ def category_changes(case: Case) -> Finding:
         "details": {"undeclared": undeclared, "changes": [str(change) for change in changes]},
     }
     if undeclared:
-        text = ", ".join(f"{what} ({rows} rows)" for what, rows in list(undeclared.items())[:4])
+        text = ", ".join(f"{what} ({shown(rows)} rows)" for what, rows in list(undeclared.items())[:4])
         return Finding(
             Verdict.BLOCK,
             f"categories that the contract does not list: {text}",

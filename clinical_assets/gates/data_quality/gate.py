@@ -37,6 +37,7 @@ from clinical_assets.gates.policy import GatePolicy
 from clinical_assets.gates.thresholds import DataQualityPolicy
 from clinical_assets.gates.verdict import GateName, GateReport, Verdict
 from clinical_assets.trials.contract import Column
+from clinical_assets.trials.small_cells import shown
 
 GATE = GateName.DATA_QUALITY
 
@@ -64,7 +65,7 @@ def contract_match(case: Case) -> Finding:
     common |= {"threshold_source": "the cohort contract", "details": {"deviations": found}}
     if not found:
         return Finding(Verdict.PASS, f"all {columns} columns of {n} rows are as the contract says", **common)
-    worst = "; ".join(f"{what} ({rows} rows)" for what, rows in list(found.items())[:5])
+    worst = "; ".join(f"{what} ({shown(rows)} rows)" for what, rows in list(found.items())[:5])
     return Finding(
         Verdict.BLOCK,
         f"{len(found)} kinds of deviation: {worst}",

@@ -16,6 +16,7 @@ from clinical_assets.gates.checks import Case, Finding, check
 from clinical_assets.gates.data_quality.reference_cohort import categories, measured
 from clinical_assets.gates.verdict import GateName, Verdict
 from clinical_assets.trials.contract import Column
+from clinical_assets.trials.small_cells import shown
 
 CODES = np.array(
     sorted({sign * int(digit * length) for digit in "789" for length in range(1, 6) for sign in (1, -1)} | {-1})
@@ -143,4 +144,4 @@ def _mixed(frame: pd.DataFrame, columns: list[Column]) -> dict[str, list[str]]:
 
 
 def _spoken(rows: dict[str, int]) -> str:
-    return ", ".join(f"{what} ({count} rows)" for what, count in list(rows.items())[:5])
+    return ", ".join(f"{what} ({shown(count)} rows)" for what, count in list(rows.items())[:5])
