@@ -190,7 +190,9 @@ class ModelRegistry(dg.ConfigurableResource):
         )
 
     def _artifacts(self, name: str) -> str | None:
-        return None if self._remote() else (Home.from_env().mlflow / "artifacts" / name).as_uri()
+        """Where files go; a tracking server has a place of its own, a database (whatever URI it has) has none."""
+        served = self._remote().startswith(("http://", "https://"))
+        return None if served else (Home.from_env().mlflow / "artifacts" / name).as_uri()
 
     def _remote(self) -> str:
         return self.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", "")

@@ -17,6 +17,7 @@ from clinical_assets.audit.chain import ChainState, HashChain, body_columns, cha
 from clinical_assets.audit.keys import PLATFORM, KeyStore
 from clinical_assets.audit.seals import Seal
 from clinical_assets.foundation.canonical import canonical_json
+from clinical_assets.foundation.outages import repeatable
 
 audit_log = chained_table(
     "audit_log",
@@ -77,6 +78,7 @@ class AuditLog:
         row["body"] = canonical_json(dict(payload)).decode()
         return self._chain.append(connection, [row], self.keys.signer(PLATFORM), at_utc)[0]
 
+    @repeatable
     def append_once(self, actor: str, action: str, subject: str, payload: Mapping[str, Any], at_utc: str) -> bool:
         """As `append`, unless this action on this subject is logged with this payload; whether it was logged now.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -84,9 +85,7 @@ def restore(
 
 
 def _objects() -> str:
-    from resources.object_store import ObjectStore
-
-    return ObjectStore().root
+    return os.environ.get("CLINICAL_OBJECTS_URL", "")
 
 
 @contextmanager

@@ -84,12 +84,8 @@ def rotate_pseudonym(
     done = rotate(store.ledger(), store.audit_log(), by, reason, time.time())
     console.print(f"pseudonym key {done.new} is in force; {done.old} is retired")
     for cancer in done.held:
-        console.print(
-            f"{cancer}: its open rollout keeps the former key; run `destroy-pseudonym` when it has ended"
-        )
-    console.print(
-        "`clinical keys destroy-pseudonym` destroys retired keys: nobody can then link their pseudonyms"
-    )
+        console.print(f"{cancer}: its open rollout keeps the former key; run `destroy-pseudonym` when it has ended")
+    console.print("`clinical keys destroy-pseudonym` destroys retired keys: nobody can then link their pseudonyms")
 
 
 @app.command("destroy-pseudonym")
@@ -107,9 +103,7 @@ def destroy_pseudonym(
     done = destroy_retired(store.ledger(), store.audit_log(), by, reason, time.time())
     console.print(f"destroyed: {', '.join(done.destroyed) or 'none'}")
     for key, cancers in done.in_use.items():
-        console.print(
-            f"key {key} stays: open rollouts of {', '.join(cancers)} need it; try again when they have ended"
-        )
+        console.print(f"key {key} stays: open rollouts of {', '.join(cancers)} need it; try again when they have ended")
     raise typer.Exit(1 if done.in_use else 0)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Engine, MetaData, create_engine, event
 from sqlalchemy.engine import make_url
 
+from clinical_assets.foundation.outages import connect_patiently
 from clinical_assets.foundation.schema import make_current
 
 metadata = MetaData()
@@ -29,7 +30,9 @@ def engine_for(url: str) -> Engine:
     if parsed.drivername == "postgresql":
         raise ValueError("write the database URL as postgresql+psycopg2://…, so that the driver is named")
     if parsed.get_backend_name() != "sqlite":
-        return create_engine(parsed, pool_pre_ping=True, hide_parameters=True)  # pseudonyms are not for logs
+        engine = create_engine(parsed, pool_pre_ping=True, hide_parameters=True)  # pseudonyms are not for logs
+        event.listen(engine, "do_connect", connect_patiently)
+        return engine
     engine = create_engine(parsed, connect_args={"timeout": 30, "check_same_thread": False}, hide_parameters=True)
 
     @event.listens_for(engine, "connect")

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine, Row, func, select, tuple_
 
 from clinical_assets.audit.chain import HashChain, snapshot
+from clinical_assets.foundation.outages import repeatable
 from clinical_assets.rollout.entries import (
     GROUP_SEPARATOR,
     Arm,
@@ -39,6 +40,7 @@ class PredictionLog:
         self._outcomes = HashChain(outcomes, sequence=EVENTS)
         self._memberships = HashChain(memberships)
 
+    @repeatable
     def record_predictions(self, entries: Sequence[Prediction]) -> Recorded:
         """Store each (request_id, digest) once; a repeat is counted, never stored.
 
@@ -75,6 +77,7 @@ class PredictionLog:
         if rows:
             self._memberships.append(connection, rows)
 
+    @repeatable
     def record_outcomes(self, entries: Sequence[Outcome]) -> Recorded:
         """Store one outcome per request; posting the same one again changes nothing. All or nothing.
 

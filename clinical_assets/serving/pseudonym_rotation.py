@@ -1,7 +1,7 @@
 """A new pseudonym key, without changing the pseudonym of any patient in an open rollout; the former one destroyed.
 
 Arms are given by pseudonym, so the key of a cancer type changes only between its rollouts: where one is open, the
-former key is held for it. Rollouts cannot open while a rotation runs. A destroyed key leaves pseudonyms that nobody can link.
+former key is held for it. Rollouts cannot open while a rotation runs. Without the key nobody can link a pseudonym.
 """
 
 from __future__ import annotations

@@ -31,7 +31,9 @@ class Change:
     chance: float
 
     def __str__(self) -> str:
-        return f"{self.column} = {self.category!r} {self.what} ({shown(self.before)} rows before, {shown(self.after)} now)"
+        return (
+            f"{self.column} = {self.category!r} {self.what} ({shown(self.before)} rows before, {shown(self.after)} now)"
+        )
 
 
 @check(GateName.DATA_QUALITY, "DQ14", "New and dropped categories", "categories that came or went beyond chance")
