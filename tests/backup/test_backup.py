@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import signal
 import sqlite3
@@ -290,3 +291,13 @@ def test_a_database_of_others_on_a_server_comes_back_whole(postgresql_server: st
         connection.execute(text("DROP TABLE foreign_runs"))
     with pytest.raises(BackupError, match="pg_dump failed"):
         dump(f"{postgresql_server}/absent", tmp_path / "no.dump")
+
+
+def test_objects_in_a_store_by_url_are_backed_up_and_put_back(small: State, tmp_path: Path) -> None:
+    store = Folder("memory://objects")
+    store.write("models/a/f", io.BytesIO(b"model"), lambda _: None)
+    back_up(small.home, small.engine, str(tmp_path / "backup"), UTC, objects="memory://objects")
+    store.files.rm(store.root, recursive=True)
+    small.destroy()
+    restore(small.home, small.url, str(tmp_path / "backup"), objects="memory://objects")
+    assert store.files.cat_file(f"{store.root}/models/a/f") == b"model"
