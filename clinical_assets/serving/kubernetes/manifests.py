@@ -25,6 +25,12 @@ WRITTEN = "clinical-assets/written"
 DRAIN_S = 15
 """Seconds between the end of routing and SIGTERM: longer than a request may take (10 s)."""
 HOME = "/var/lib/clinical"
+SCRAPED = {
+    "prometheus.io/scrape": "true",
+    "prometheus.io/port": str(ANSWERS_PORT),
+    "prometheus.io/path": "/metrics",
+}
+"""Istio merges the application's metrics into those of the proxy, which Prometheus reads."""
 TOPOLOGIES = ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
 
 
@@ -64,7 +70,7 @@ def deployment(names: Names, cancer: str, digest: str, options: PodOptions) -> M
     spec: Manifest = {
         "selector": {"matchLabels": chosen},
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
-        "template": {"metadata": {"labels": chosen}, "spec": _pod(cancer, digest, options)},
+        "template": {"metadata": {"labels": chosen, "annotations": SCRAPED}, "spec": _pod(cancer, digest, options)},
     }
     if options.max_replicas <= options.replicas:
         spec["replicas"] = options.replicas  # with an autoscaler the number is the autoscaler's
