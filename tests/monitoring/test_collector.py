@@ -17,6 +17,8 @@ from clinical_assets.audit.records import RecordStore
 from clinical_assets.foundation.home import Home
 from clinical_assets.gates.verdict import CheckResult, GateName, GateReport, Tier, Verdict
 from clinical_assets.monitoring.collector import PlatformCollector
+from clinical_assets.monitoring.database import LedgerAbsent, LedgerWindow
+from clinical_assets.monitoring.rollouts import RolloutReader
 from clinical_assets.monitoring.served import Served
 from clinical_assets.monitoring.surroundings import DagsterSeen
 from clinical_assets.rollout.evidence_log import EvidenceLog
@@ -243,3 +245,17 @@ PLAIN = (
     "exporter_source_readable|gate_verdict|verdict_scope|verdict_revoked|model_role|process_healthy)$"
 )
 """Flags and counts, which have no unit."""
+
+
+@pytest.mark.xdist_group("postgresql")
+def test_the_window_reads_either_database_and_writes_neither(tmp_path: Path, database_url: str) -> None:
+    world = World(tmp_path, database_url)
+    world.open()
+    window = LedgerWindow(database_url)
+    reader = RolloutReader()
+    with window.transaction() as connection:
+        reader.read(connection)
+    assert [standing.id for standing in reader.open] == ["colon-0001"]
+    with pytest.raises(LedgerAbsent), window.transaction() as connection:
+        connection.exec_driver_sql("DELETE FROM leases")
+    world.engine.dispose()
