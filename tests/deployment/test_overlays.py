@@ -258,11 +258,22 @@ def test_outside_a_trial_cluster_callers_show_a_token_and_outcomes_need_a_role_o
     assert named(documents, "RequestAuthentication", "clinical-gateway")["spec"]["jwtRules"]
 
 
-def test_the_component_for_large_fits_can_be_added(tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "deploy", tmp_path / "deploy", ignore=shutil.ignore_patterns("secrets"))
-    own = tmp_path / "deploy" / "kubernetes" / "overlays" / "own"
+def with_component(directory: Path, component: str) -> list[Document]:
+    shutil.copytree(ROOT / "deploy", directory / "deploy", ignore=shutil.ignore_patterns("secrets"))
+    own = directory / "deploy" / "kubernetes" / "overlays" / "own"
     own.mkdir()
-    (own / "kustomization.yaml").write_text("resources: [../staging]\ncomponents: [../../components/train-jobs]\n")
-    documents = rendered(own)
+    (own / "kustomization.yaml").write_text(f"resources: [../staging]\ncomponents: [../../components/{component}]\n")
+    return rendered(own)
+
+
+def test_the_component_for_large_fits_can_be_added(tmp_path: Path) -> None:
+    documents = with_component(tmp_path, "train-jobs")
     assert of_kind(documents, "TrainingRuntime")
     assert manifest_rules.breaches(documents) == []
+
+
+def test_an_upgrade_leaves_the_routes_of_open_rollouts_alone(tmp_path: Path) -> None:
+    left = with_component(tmp_path, "keep-routes")
+    gone = [one for one in overlay("staging") if one not in left]
+    assert {one["metadata"]["name"] for one in gone} == {"clinical-models"}
+    assert sorted(one["kind"] for one in gone) == ["DestinationRule", "EnvoyFilter", "VirtualService"]
