@@ -291,6 +291,10 @@ class Schedule(RuleBasedStateMachine):
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
+LIMIT_S = 0 if SCHEDULES > 5 else 300
+"""No time limit for many schedules."""
+
+
 def run_schedules(machine: type[Schedule]) -> None:
     run_state_machine_as_test(
         machine,

@@ -20,7 +20,7 @@ from tests.kubernetes_double.documents import Document
 from tests.kubernetes_double.server import ApiServer
 
 from .conftest import CANCER, CHALLENGER, CHAMPION
-from .schedules import Schedule, run_schedules, world_in_ramp
+from .schedules import LIMIT_S, Schedule, run_schedules, world_in_ramp
 
 OURS = "clinical-rollout"
 
@@ -126,6 +126,7 @@ def server() -> Iterator[ApiServer]:
     running.stop()
 
 
+@pytest.mark.timeout(LIMIT_S)
 def test_nothing_goes_wrong_in_any_order(
     server: ApiServer, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

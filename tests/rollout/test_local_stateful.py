@@ -19,7 +19,7 @@ from tests.serving.conftest import Gateway, running_gateway, wait_until
 from tests.serving.planes import LocalPlane
 
 from .conftest import CANCER
-from .schedules import Schedule, run_schedules, world_in_ramp
+from .schedules import LIMIT_S, Schedule, run_schedules, world_in_ramp
 
 
 class LocalSchedule(Schedule):
@@ -93,6 +93,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         yield running
 
 
+@pytest.mark.timeout(LIMIT_S)
 def test_nothing_goes_wrong_in_any_order(
     gateway: Gateway, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -179,6 +179,24 @@ def test_a_challenger_whose_servers_are_gone_costs_no_patient_an_answer(
     assert {headers["x-arm"] for headers in in_its_place} == {"challenger"}, "the server sees for whom it stands in"
 
 
+def test_a_challenger_that_fails_five_times_in_a_row_is_ejected_and_its_patients_are_answered(
+    router: TrafficRouter, plane: Plane
+) -> None:
+    if isinstance(plane, RealCluster):
+        pytest.skip("needs a model server that fails on command")
+    router.apply(split(100), 0.0)
+    plane.green.mode = "500"
+    answers = [plane.ask(f"p{number}") for number in range(20)]
+    assert [status for status, _ in answers] == [500] * 5 + [200] * 15
+    assert {body["from"] for _, body in answers[5:]} == {"blue"}
+    time.sleep(1.2)  # a health check, which the server passes all the time
+    assert [plane.ask(f"q{number}")[1]["from"] for number in range(5)] == ["blue"] * 5
+    plane.blue.mode, plane.green.mode = "500", "ok"
+    router.apply(split(0), 0.0)
+    failing = [plane.ask(f"p{number}") for number in range(12)]
+    assert {body["from"] for _, body in failing} == {"blue"}, "no fault of the champion gives the challenger patients"
+
+
 def test_a_promoted_model_is_watched_by_the_old_one_on_copies(router: TrafficRouter, plane: Plane) -> None:
     router.apply(split(100, mirror=True), 0.0)
     assert router.read(CANCER) == split(100, mirror=True)

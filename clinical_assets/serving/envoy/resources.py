@@ -23,6 +23,23 @@ REFUSAL = "no prediction: both models of this cancer type fail; decide without o
 _NO_RETRY_LIMIT = {"thresholds": [{"max_retries": 1024}]}
 """Envoy's own limit is 3 at a time: with more patients than that, a dead server would cost answers."""
 
+EJECTION = {
+    "consecutive_5xx": 5,
+    "interval": "1s",
+    "base_ejection_time": "2s",
+    "max_ejection_time": "2s",
+    "max_ejection_percent": 100,
+    "successful_active_health_check_uneject_host": False,
+    "split_external_local_origin_errors": True,
+    "enforcing_consecutive_local_origin_failure": 0,
+}
+"""The challenger's server alone: after five answers without a score in a row the champion stands in for a while.
+
+A server that fails to score is still ready, so that its health check must not end the ejection. It is tried again every
+two seconds, and one that cannot be reached is left to its health check: a model that is out of sight at once would
+gather no evidence for the rollback.
+"""
+
 
 def cluster_name(cancer: str, digest: str, suffix: str = "") -> str:
     return f"{cancer}-{digest[:12]}{suffix}"
@@ -71,7 +88,9 @@ def clusters_for(route: RouteState, server_port: Callable[[str], int]) -> list[d
     clusters = [_server(route.cancer, champion, "", server_port(champion))]
     if challenger is not None:
         answers = cluster_name(route.cancer, challenger)
-        clusters.append(_server(route.cancer, challenger, "", server_port(challenger)))
+        clusters.append(
+            _server(route.cancer, challenger, "", server_port(challenger)) | {"outlier_detection": EJECTION}
+        )
         clusters.append(
             _aggregate(fallback_cluster(route.cancer, challenger), [answers, cluster_name(route.cancer, champion)])
         )

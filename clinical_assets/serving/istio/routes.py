@@ -119,7 +119,9 @@ def subsets_for(route: RouteState) -> list[Entry]:
 
 def _with_fallback(cancer: str, challenger: str) -> Entry:
     own_first = {"enabled": True, "failoverPriority": [f"{MODEL_LABEL}={challenger[:12]}"]}
-    policy = {"loadBalancer": {**SAME_POD, "localityLbSetting": own_first}, "outlierDetection": EJECTION}
+    often = {"interval": "1s", "baseEjectionTime": "2s", "maxEjectionPercent": 100}  # there is the champion
+    ejection = {**EJECTION, **often}
+    policy = {"loadBalancer": {**SAME_POD, "localityLbSetting": own_first}, "outlierDetection": ejection}
     labels = {CANCER_LABEL: cancer}
     return copy.deepcopy({"name": fallback_subset(cancer, challenger), "labels": labels, "trafficPolicy": policy})
 
