@@ -1,6 +1,6 @@
 """Feast: one feature view per cancer type, point-in-time joins for training, an online table for serving.
 
-DuckDB offline (the `file` store drops rows with equal keys), SQLite online. Both are named in one place, here.
+DuckDB offline (the `file` store drops rows with equal keys); registry and online table as in `resources.feast_stores`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import dagster as dg
 
 from clinical_assets.foundation.home import Home
 from clinical_assets.foundation.locks import exclusive
+from resources.feast_stores import online_store, registry
 
 if TYPE_CHECKING:
     import feast
@@ -128,15 +129,14 @@ class FeatureStore(dg.ConfigurableResource):
     def _store(self) -> feast.FeatureStore:
         import feast
         from feast.infra.offline_stores.duckdb import DuckDBOfflineStoreConfig
-        from feast.infra.online_stores.sqlite import SqliteOnlineStoreConfig
 
         return feast.FeatureStore(
             config=feast.RepoConfig(
                 project="clinical",
                 provider="local",
-                registry=str(self._root / "registry.db"),
+                registry=registry(self._root),
                 offline_store=DuckDBOfflineStoreConfig(),
-                online_store=SqliteOnlineStoreConfig(path=str(self._root / "online.db")),
+                online_store=online_store(self._root),
                 entity_key_serialization_version=3,
             )
         )

@@ -69,7 +69,7 @@ def test_of_a_large_cohort_the_latest_subjects_are_online(
     )
 
 
-def test_a_model_is_registered_once_with_its_very_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_is_registered_once_and_its_aliases_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLINICAL_HOME", str(tmp_path / "state"))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     model = tmp_path / "model"
@@ -87,3 +87,14 @@ def test_a_model_is_registered_once_with_its_very_files(tmp_path: Path, monkeypa
     first = registry.register(CANCER.slug, digest, model, *described)
     assert registry.register(CANCER.slug, digest, model, *described) == first
     assert registry.digest_of(first) == digest
+    name, client = f"clinical.{CANCER.slug}", registry._client()
+    for _ in range(2):  # the second time changes nothing
+        said = registry.keep_aliases(CANCER.slug, {"champion": "", "challenger": digest})
+        assert said == f"{name} champion: none, challenger: version {first.version}"
+        assert {alias: str(v) for alias, v in client.get_registered_model(name).aliases.items()} == {
+            "challenger": first.version
+        }
+    said = registry.keep_aliases(CANCER.slug, {"champion": digest, "challenger": "f" * 64})
+    assert said == f"{name} champion: version {first.version}, challenger: ffffffffffff, which is not registered"
+    assert set(client.get_registered_model(name).aliases) == {"champion"}
+    assert registry.keep_aliases("larynx", {"champion": digest}) == "clinical.larynx is not in the registry"
