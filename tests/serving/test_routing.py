@@ -103,6 +103,23 @@ def test_while_envoy_is_down_only_a_retreat_is_written(router: EnvoyRouter, gate
     assert router.read(CANCER) == split(10).at_rest()
 
 
+def test_a_rollback_repeated_while_the_admin_port_is_silent_is_confirmed_afterwards(
+    router: EnvoyRouter, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    router.apply(split(50), 0.0)
+    with monkeypatch.context() as silent:
+
+        def get(admin: EnvoyAdmin, path: str) -> bytes:
+            raise RoutingUnavailable("no answer")
+
+        silent.setattr(EnvoyAdmin, "get", get)
+        for _ in range(3):
+            with pytest.raises(RoutingUnavailable):
+                router.apply(split(50).at_rest(), 0.0)
+    wait_until(lambda: router.read(CANCER) == split(50).at_rest(), 5, "the route of the file")
+    router.apply(split(50).at_rest(), 0.0)
+
+
 def test_foreign_routes_and_clusters_survive_and_two_cancer_types_do_not_meet(
     router: EnvoyRouter, gateway: Gateway
 ) -> None:

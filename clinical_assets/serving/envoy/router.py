@@ -110,7 +110,7 @@ class EnvoyRouter:
         guard(route, current.verified if current else None, self.authority, now)
         file_version, resources = self._read_routes(live)
         wanted = with_routes(route.cancer, resources, routes_for(route))
-        if wanted == resources and file_version == version and current and current.state == route:
+        if wanted == resources and current and current.state == route:  # Envoy takes no version without news
             return AppliedRoute(version, time.time())
         if current is None or not retreats(route, current.state):
             self._require_loaded(route)
@@ -129,7 +129,9 @@ class EnvoyRouter:
             return
         guard(route, current.verified, self.authority, now)
         still_ours()
-        self._routes.write(version + 1, with_routes(route.cancer, resources, routes_for(route)))
+        wanted = with_routes(route.cancer, resources, routes_for(route))
+        if wanted != resources:
+            self._routes.write(version + 1, wanted)
 
     def _read_routes(self, live: dict[str, Any]) -> tuple[int, Resources]:
         """The route file; if another writer damaged it, what Envoy still serves (a rollback must stay possible)."""
