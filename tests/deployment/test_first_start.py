@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import importlib.util
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
-from kubernetes import client
 
 from clinical_assets.audit.keys import KeyStore
 from clinical_assets.foundation.home import Home
@@ -32,19 +32,15 @@ def fill_secrets() -> ModuleType:
 
 
 @pytest.fixture
-def held(request: pytest.FixtureRequest) -> tuple[ApiDouble, KubernetesApi]:
+def held() -> Iterator[tuple[ApiDouble, KubernetesApi]]:
+    """The overlay's secrets, and a connection with the rights of the Job."""
     documents = overlay("local-cluster")
     double = ApiDouble(rules={"first-start": named(documents, "Role", "clinical-first-start")["rules"]})
     server = ApiServer(double)
-    request.addfinalizer(server.stop)
-    for token, secrets in (("admin", of_kind(documents, "Secret")), ("first-start", [])):
-        configuration = client.Configuration(host=server.url)
-        configuration.api_key = {"authorization": f"Bearer {token}"}
-        configuration.retries = False
-        api = KubernetesApi(client.ApiClient(configuration))
-        for secret in secrets:
-            api.create(f"{SECRETS}/{secret['metadata']['name']}", secret)
-    return double, api
+    for secret in of_kind(documents, "Secret"):
+        KubernetesApi(server.client()).create(f"{SECRETS}/{secret['metadata']['name']}", secret)
+    yield double, KubernetesApi(server.client("first-start"))
+    server.stop()
 
 
 def content(double: ApiDouble, name: str) -> dict[str, str]:
