@@ -122,6 +122,8 @@ def with_frames(facts: ReleaseFacts, train: pd.DataFrame | None = None, test: pd
         reference_pred=reference,
         oof=of(train, facts.oof),
         reference_oof=of(train, facts.reference_oof),
+        champion_pred=of(test, facts.champion_pred, facts.oof),
+        anchor_pred=of(test, facts.anchor_pred, facts.oof),
         manifest={**facts.manifest, "rows": rows},
         recomputed={**facts.recomputed, "rows": rows},
     )
