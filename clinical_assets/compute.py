@@ -22,13 +22,15 @@ class Compute(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    rows: int = Field(20_000, gt=0, description="patients that are expected; the memory of a run's pod follows from it")
-    memory_mib: int | None = Field(None, ge=256, description="of a run's pod and of a TrainJob's, instead of that")
-    cpu: float = Field(1.0, gt=0, le=64, description="cores that a run's pod asks for; the numerics use one")
+    rows: int = Field(default=20_000, gt=0, description="patients expected; the memory of a run's pod follows from it")
+    memory_mib: int | None = Field(
+        default=None, ge=256, description="of the pods of runs and TrainJobs, instead of that"
+    )
+    cpu: float = Field(default=1.0, gt=0, le=64, description="cores that a run's pod asks for; the numerics use one")
     runner: Literal["process", "trainjob"] = "process"
-    runner_from: int = Field(500_000_000, ge=0, description="size from which a fit of networks goes to the runner")
-    timeout_minutes: float = Field(120.0, gt=0, description="of one fit in a runner, and of a whole run in a pod")
-    retries: int = Field(2, ge=0, le=10, description="further attempts when what a run or a fit runs on has failed")
+    runner_from: int = Field(default=500_000_000, ge=0, description="size from which networks are fitted in the runner")
+    timeout_minutes: float = Field(default=120.0, gt=0, description="of one fit in a runner, and of a run in a pod")
+    retries: int = Field(default=2, ge=0, le=10, description="further attempts when the machine under it has failed")
 
     @property
     def memory(self) -> int:

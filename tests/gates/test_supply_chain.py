@@ -274,11 +274,17 @@ class TestSecrets:
             "password: ${DATABASE_PASSWORD}",
             "def test_a_pool_weighs_each_setting_alike_and_follows_kaplan_meier(cohort):",
             "sha256: " + "0f" * 32,
+            "- {name: keys, secret: {secretName: clinical-keys, defaultMode: 288}}",
+            "postgresqlSecretName: clinical-dagster-postgresql",
             f"key: {AWS}  # pragma: allowlist secret",
         ],
     )
     def test_examples_and_digests_are_none(self, line):
         assert scan_text("settings.yaml", line.encode()) == []
+
+    def test_a_credential_beside_the_name_of_a_secret_is_found(self):
+        line = b"secret: {secretName: clinical-keys, password: Tr0ub4dor9xx}"  # pragma: allowlist secret
+        assert scan_text("settings.yaml", line) == [(1, "Secret Keyword")]
 
     def test_a_file_that_changes_is_scanned_again_and_one_that_moves_is_not(self, tmp_path, monkeypatch):
         (tmp_path / "a.py").write_text("x = 1")

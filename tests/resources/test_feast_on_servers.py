@@ -80,9 +80,9 @@ def test_what_one_machine_registers_another_serves(
 
 
 def test_settings_are_read_and_no_password_is_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(ONLINE, "rediss://me:p%40ss@cache:6380/2")
+    monkeypatch.setenv(ONLINE, "rediss://me:p%40ss@cache:6380/2")  # pragma: allowlist secret
     assert online_store(tmp_path)["connection_string"] == "cache:6380,db=2,username=me,password=p@ss,ssl=true"
-    monkeypatch.setenv(ONLINE, "postgresql+psycopg2://me:p%40ss@db/feast?sslmode=verify-full")
+    monkeypatch.setenv(ONLINE, "postgresql+psycopg2://me:p%40ss@db/f?sslmode=verify-full")  # pragma: allowlist secret
     found = online_store(tmp_path)
     assert (found["password"], found["port"], found["sslmode"]) == ("p@ss", 5432, "verify-full")
     for wrong in ("mysql://me:secret@db/x", "postgresql://me:secret@db", "secret"):

@@ -37,6 +37,8 @@ _HINT = re.compile(r"(?i)pass|pwd|secret|token|api.?key|credential|private.?key"
 _PLACEHOLDER = re.compile(
     r"(?i)[$<{].*|…|\*+|x+|changeme|example.*|none|null|true|false|pw|p|pass(word)?|secret|hunter2"
 )
+_REFERENCE = re.compile(r"(?i)\b\w*secret_?name\b[\"']?\s*:\s*[\"']?[\w.-]+")
+"""`secretName: clinical-keys` names where a secret lies."""
 _GITHUB = re.compile(r"(?<![A-Za-z0-9])gh[pousr]_[A-Za-z0-9]{36}")
 """With its boundary: without one, `weighs_each_…` in the name of a function is a token."""
 
@@ -75,10 +77,11 @@ def scan_text(name: str, data: bytes) -> list[tuple[int, str]]:
         if len(line) > 20_000 or ALLOWED in line:
             continue
         for detector, hint in detectors:
-            if hint is not None and not hint.search(line):
+            told = line if hint is None else _REFERENCE.sub("", line)
+            if hint is not None and not hint.search(told):
                 continue
-            for secret in detector.analyze_line(filename=name, line=line, line_number=number):
-                if not _harmless(str(secret.type), str(secret.secret_value or ""), line):
+            for secret in detector.analyze_line(filename=name, line=told, line_number=number):
+                if not _harmless(str(secret.type), str(secret.secret_value or ""), told):
                     hits.add((number, str(secret.type)))
     return sorted(hits)
 
