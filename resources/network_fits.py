@@ -41,14 +41,14 @@ class NetworkFitting(dg.ConfigurableResource):
             )
 
         compute = cancer.compute
-        return NetworkFits(self.path, self._runner(cancer, context.run), compute.runner_from, report)
+        return NetworkFits(self.path, self._runner(cancer, context), compute.runner_from, report)
 
     @property
     def path(self) -> Path:
         named = self.directory or os.environ.get("CLINICAL_FITS", "")
         return Path(named) if named else Home.from_env().root / "fits"
 
-    def _runner(self, cancer: CancerType, run: dg.DagsterRun) -> "Runner":
+    def _runner(self, cancer: CancerType, context: dg.AssetExecutionContext) -> "Runner":
         from clinical_assets.fitting.process import ProcessRunner
 
         compute = cancer.compute
@@ -75,14 +75,14 @@ class ClusterNetworkFitting(NetworkFitting):
     runtime: str = "clinical-networks"
     queue: str = ""
 
-    def _runner(self, cancer: CancerType, run: dg.DagsterRun) -> "Runner":
+    def _runner(self, cancer: CancerType, context: dg.AssetExecutionContext) -> "Runner":
         from clinical_assets.fitting.train_job import Trainer
         from clinical_assets.fitting.train_jobs import Patience, TrainJobRunner
 
         compute = cancer.compute
         if compute.runner == "process":
-            return super()._runner(cancer, run)
-        image = self.image or run.tags.get(IMAGE, "")
+            return super()._runner(cancer, context)
+        image = self.image or context.run.tags.get(IMAGE, "")
         if not image:
             raise DeploymentError(f"{cancer.slug}: the run has no tag {IMAGE}; set CLINICAL_TRAINER_IMAGE")
         seconds = round(60 * compute.timeout_minutes)

@@ -113,7 +113,7 @@ class TrainJobRunner:
 
     def _follow(self, folder: Path, report: Report) -> tuple[str, str]:
         """Wait for the end: "complete", "failed", "stuck", "late" or "lost", and why."""
-        path, plan, said = self._path(folder.name), folder.name, ""
+        path, plan, said = self._path(folder.name), folder.name, "created"
         began = self.monotonic()
         limit = began + self.patience.start
         while True:

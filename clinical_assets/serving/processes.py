@@ -45,6 +45,11 @@ def python_path() -> str:
     return os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
 
 
+def _inherited() -> dict[str, str]:
+    """Without what the import of Feast sets: prometheus_client would take each child for one of many processes."""
+    return {name: value for name, value in os.environ.items() if name != "PROMETHEUS_MULTIPROC_DIR"}
+
+
 def survivor(spec: ProcessSpec) -> dict[str, Any] | None:
     """Record of a running process with exactly this command line, which holds the state directory and the port."""
     for process in psutil.process_iter(["pid", "cmdline", "create_time", "status"]):
@@ -103,7 +108,7 @@ class SupervisedProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **self.spec.environment},
+                env={**_inherited(), **self.spec.environment},
                 start_new_session=True,
             )
         self.process = psutil.Process(self.child.pid)

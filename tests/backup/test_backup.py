@@ -95,6 +95,13 @@ class State:
         assert ODD in [entry.payload.get("reason") for entry in log.entries()]
 
 
+@pytest.fixture(autouse=True)
+def no_other_state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Dagster's home belongs to a backup, so it must not be that of whoever runs the tests."""
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home" / "dagster"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
 @pytest.fixture
 def state(tmp_path: Path, database_url: str) -> State:
     return State(tmp_path / "home", database_url.replace("ledger.db", "home/ledger.db"))

@@ -5,7 +5,6 @@ The rollout is mirrored, labelled, loses its route for a while, and is rolled ba
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Iterator
@@ -31,6 +30,7 @@ from clinical_assets.serving.envoy.files import ROUTES, ConfigFile
 from clinical_assets.serving.ports import Ports
 from sensors.alerts import alert
 from tests.e2e.watching import Watch, monitored, queries
+from tests.monitoring.snapshots import extracted
 from tests.monitoring.ticks import record_tick
 from tests.servers import program
 from tests.serving.conftest import CANCER, HORIZON, Hospital, fit_model, free_ports, make_hospital, port_environment
@@ -94,14 +94,7 @@ class Story:
 
     def surroundings(self) -> None:
         """What other parts of the platform leave behind: a snapshot, a tick of the daemon, an alert."""
-        digest = "d" * 64
-        for path, content in (
-            ("references/raw_trial_data/colon.json", {"digest": digest}),
-            (f"snapshots/colon/{digest}/manifest.json", {"extracted_utc": "2026-01-02T00:00:00+00:00"}),
-        ):
-            file = self.home.objects / path
-            file.parent.mkdir(parents=True)
-            file.write_text(json.dumps(content))
+        extracted("colon", "2026-01-02T00:00:00+00:00")
         with dg.DagsterInstance.from_config(str(prepare_dagster_home(self.home))) as instance:
             record_tick(instance, "rollout", time.time())
         alert(logging.getLogger("test"), "scores have drifted", cancer=CANCER)

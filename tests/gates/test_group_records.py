@@ -166,10 +166,12 @@ def test_no_check_of_the_gate_crashes_on_a_cohort_of_forty_without_events():
     test = facts.test.iloc[few].assign(event=0.0)
     odd = replace(
         with_frames(facts, test=test, train=facts.train.iloc[:0]),
-        test_pred=replace(
-            facts.test_pred, subject_ids=facts.test_pred.subject_ids[few], risk=facts.test_pred.risk[few]
-        ),
+        **{
+            name: replace(one, subject_ids=one.subject_ids[few], risk=one.risk[few])
+            for name, one in (("test_pred", facts.test_pred), ("reference_pred", facts.reference_pred))
+        },
         oof=None,
+        reference_oof=None,
     )
     verdicts = {check.id: check.verdict for check in bias.judge(odd, POLICY).checks}
     assert Verdict.ERROR not in verdicts.values(), verdicts

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from dagster import job, op
 from clinical_assets.foundation.home import Home
 from clinical_assets.monitoring.served import divided
 from clinical_assets.monitoring.surroundings import Snapshots, alerts_given, dagster_seen, free_ratio
+from tests.monitoring.snapshots import extracted
 from tests.monitoring.ticks import record_tick
 
 
@@ -42,12 +42,8 @@ def test_ticks_failures_and_backfills_are_read_from_dagster(tmp_path: Path) -> N
 
 def test_a_snapshot_is_as_old_as_its_extraction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLINICAL_HOME", str(tmp_path))
-    objects, digest = Home(tmp_path).prepare().objects, "d" * 64
-    reference = objects / "references" / "raw_trial_data" / "colon.json"
-    manifest = objects / "snapshots" / "colon" / digest / "manifest.json"
-    for path, content in ((reference, {"digest": digest}), (manifest, {"extracted_utc": "2026-01-02T00:00:00+00:00"})):
-        path.parent.mkdir(parents=True)
-        path.write_text(json.dumps(content))
+    Home(tmp_path).prepare()
+    extracted("colon", "2026-01-02T00:00:00+00:00")
     assert Snapshots().read() == {"colon": 1767312000.0}
 
 

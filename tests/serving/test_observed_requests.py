@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -194,13 +195,18 @@ def test_every_request_is_one_line_of_json(seen: Seen) -> None:
                for line in requests)  # fmt: skip
 
 
+def told(secret: str, text: str) -> bool:
+    """By itself: four digits within a longer number are no patient."""
+    return re.search(rf"(?<![\d.]){re.escape(secret)}(?!\d)", text) is not None
+
+
 def test_no_patient_is_in_traces_logs_or_metrics(seen: Seen) -> None:
     assert f'clinical_risk_score_count{{arm="champion",cancer="{CANCER}"' in seen.metrics
     assert "clinical_served_weight_ratio" in seen.metrics
     said = {**seen.logs, "metrics": seen.metrics, "traces": seen.collector.raw.decode(errors="replace")}
     said["traces"] += str(seen.collector.spans)
     secrets = (*SECRETS, str(seen.risk))
-    assert [(where, secret) for where, text in said.items() for secret in secrets if secret in text] == []
+    assert [(where, secret) for where, text in said.items() for secret in secrets if told(secret, text)] == []
     assert seen.hospital.champion[:12] in said["traces"]
     assert "withheld" in said["traces"]
 
