@@ -23,6 +23,9 @@ REFUSAL = "no prediction: both models of this cancer type fail; decide without o
 _NO_RETRY_LIMIT = {"thresholds": [{"max_retries": 1024}]}
 """Envoy's own limit is 3 at a time: with more patients than that, a dead server would cost answers."""
 
+AT_ONCE = {"update_merge_window": "0s"}
+"""Envoy gathers changes of health for a second: a server ejected soon after its last trial would fail that long."""
+
 EJECTION = {
     "consecutive_5xx": 5,
     "interval": "1s",
@@ -89,7 +92,8 @@ def clusters_for(route: RouteState, server_port: Callable[[str], int]) -> list[d
     if challenger is not None:
         answers = cluster_name(route.cancer, challenger)
         clusters.append(
-            _server(route.cancer, challenger, "", server_port(challenger)) | {"outlier_detection": EJECTION}
+            _server(route.cancer, challenger, "", server_port(challenger))
+            | {"outlier_detection": EJECTION, "common_lb_config": AT_ONCE}
         )
         clusters.append(
             _aggregate(fallback_cluster(route.cancer, challenger), [answers, cluster_name(route.cancer, champion)])
